@@ -1,0 +1,54 @@
+"""IRCv3 capabilities that this server offers, as names and as bits.
+
+One table: `CAP LS`, the negotiation, and whoever asks whether a client may see something all read it here, so nothing
+can be advertised that the code does not know.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SERVER_TIME: Final = 1 << 0
+ACCOUNT_TAG: Final = 1 << 1
+MESSAGE_TAGS: Final = 1 << 2
+BATCH: Final = 1 << 3
+LABELED_RESPONSE: Final = 1 << 4
+ECHO_MESSAGE: Final = 1 << 5
+MULTI_PREFIX: Final = 1 << 6
+USERHOST_IN_NAMES: Final = 1 << 7
+EXTENDED_JOIN: Final = 1 << 8
+AWAY_NOTIFY: Final = 1 << 9
+ACCOUNT_NOTIFY: Final = 1 << 10
+INVITE_NOTIFY: Final = 1 << 11
+CHGHOST: Final = 1 << 12
+SETNAME: Final = 1 << 13
+CAP_NOTIFY: Final = 1 << 14
+STANDARD_REPLIES: Final = 1 << 15
+
+CAPABILITIES: Final[dict[str, int]] = {
+    "account-notify": ACCOUNT_NOTIFY,
+    "account-tag": ACCOUNT_TAG,
+    "away-notify": AWAY_NOTIFY,
+    "batch": BATCH,
+    "cap-notify": CAP_NOTIFY,
+    "chghost": CHGHOST,
+    "echo-message": ECHO_MESSAGE,
+    "extended-join": EXTENDED_JOIN,
+    "invite-notify": INVITE_NOTIFY,
+    "labeled-response": LABELED_RESPONSE,
+    "message-tags": MESSAGE_TAGS,
+    "multi-prefix": MULTI_PREFIX,
+    "server-time": SERVER_TIME,
+    "setname": SETNAME,
+    "standard-replies": STANDARD_REPLIES,
+    "userhost-in-names": USERHOST_IN_NAMES,
+}
+"""Name to bit, in the order in which they are listed."""
+
+TAGGING: Final = SERVER_TIME | ACCOUNT_TAG | MESSAGE_TAGS
+"""The capabilities that decide which tags are before a line."""
+
+
+def names_of(bits: int) -> list[str]:
+    """The names of the capabilities in `bits`, in the order of the table."""
+    return [name for name, bit in CAPABILITIES.items() if bits & bit]

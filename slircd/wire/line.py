@@ -1,0 +1,75 @@
+"""An outgoing line, as each set of capabilities sees it.
+
+A line is built once and encoded once for each combination of the capabilities that put tags before it, so that a
+message to a thousand clients costs a handful of encodings and a thousand list appends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slircd.wire.capabilities import ACCOUNT_TAG, MESSAGE_TAGS, SERVER_TIME, TAGGING
+from slircd.wire.message import MAX_BODY, format_tags, truncate_utf8
+
+
+def server_time(timestamp: str) -> str:
+    """The `time` tag's form (milliseconds) of a timestamp of the log (microseconds)."""
+    return f"{timestamp[:23]}Z"
+
+
+class Line:
+    """One line to one or many clients.
+
+    `body` is the line with its source and without tags and CR LF; what is beyond 510 bytes is cut at a character.
+    `timestamp` is the log's form of its time, `account` the sender's account, `client_tags` the client-only tags that
+    the sender attached; `bot` says that the sender has user mode B.
+    """
+
+    __slots__ = ("_cache", "account", "body", "bot", "client_tags", "msgid", "timestamp")
+
+    def __init__(
+        self,
+        body: str,
+        *,
+        timestamp: str = "",
+        account: str | None = None,
+        msgid: str | None = None,
+        client_tags: Mapping[str, str] | None = None,
+        bot: bool = False,
+    ) -> None:
+        self.body = body
+        self.timestamp = timestamp
+        self.account = account
+        self.msgid = msgid
+        self.client_tags = client_tags
+        self.bot = bot
+        self._cache: dict[int, bytes] = {}
+
+    def encoded(self, caps: int) -> bytes:
+        """The bytes, CR LF included, for a client that has negotiated `caps`."""
+        key = caps & TAGGING
+        data = self._cache.get(key)
+        if data is None:
+            data = self._cache[key] = self.encoded_with(key, None)
+        return data
+
+    def encoded_with(self, caps: int, extra: Mapping[str, str] | None) -> bytes:
+        """As `encoded`, with tags of this one recipient (label, batch) in front; not cached."""
+        tags = dict(extra) if extra else {}
+        if caps & SERVER_TIME and self.timestamp:
+            tags["time"] = server_time(self.timestamp)
+        if caps & ACCOUNT_TAG and self.account:
+            tags["account"] = self.account
+        if caps & MESSAGE_TAGS:
+            if self.msgid:
+                tags["msgid"] = self.msgid
+            if self.bot:
+                tags["bot"] = ""
+            if self.client_tags:
+                tags.update(self.client_tags)
+        body = self.body.encode()
+        if len(body) > MAX_BODY - 2:
+            body = truncate_utf8(self.body, MAX_BODY - 2).encode()
+        if not tags:
+            return body + b"\r\n"
+        return format_tags(tags).encode() + body + b"\r\n"

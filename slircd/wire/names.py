@@ -1,0 +1,54 @@
+"""What may be a nick, a channel's name, a user name, a host."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_NICK: Final = re.compile(r"[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]*", re.ASCII)
+_CHANNEL: Final = re.compile(r"#[^\x00-\x20,\x7f]*")
+_NOT_USERNAME: Final = re.compile(r"[^A-Za-z0-9._\[\]\\`^{|}-]", re.ASCII)
+_LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+_HOST_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._:/-]+", re.ASCII)
+
+MAX_HOST: Final = 63
+"""Characters of a host as people see it (HOSTLEN)."""
+
+
+def valid_nick(text: str, max_length: int) -> bool:
+    """Whether `text` is a nick of at most `max_length` characters (RFC 2812 2.3.1)."""
+    return len(text) <= max_length and _NICK.fullmatch(text) is not None
+
+
+def valid_channel(text: str, max_length: int) -> bool:
+    """Whether `text` is a channel's name of at most `max_length` bytes of UTF-8 (RFC 2812 1.3)."""
+    return _CHANNEL.fullmatch(text) is not None and len(text.encode()) <= max_length
+
+
+def clean_username(text: str, max_length: int) -> str:
+    """`text` as a user name: without characters that would break a mask, at most `max_length`, never empty."""
+    return _NOT_USERNAME.sub("", text)[:max_length] or "user"
+
+
+def valid_username(text: str, max_length: int) -> bool:
+    """Whether an operator may give somebody this user name (CHGHOST); ~ marks one that nobody vouched for."""
+    name = text.removeprefix("~")
+    return 0 < len(text) <= max_length and bool(name) and _NOT_USERNAME.search(name) is None
+
+
+def valid_host(text: str) -> bool:
+    """Whether `text` may be shown as a host: a host name, an address, or a virtual host with slashes.
+
+    It must hold a dot, a colon or a slash, or be `localhost`, so that masks can tell it from a nick.
+    """
+    if len(text) > MAX_HOST or _HOST_CHARACTERS.fullmatch(text) is None:
+        return False
+    if text[0] in ":-/." or text[-1] in "-/.":
+        return False
+    return text == "localhost" or any(mark in text for mark in ".:/")
+
+
+def valid_server_name(text: str) -> bool:
+    """Whether `text` is a server's name: a host name with at least one dot, at most 63 characters."""
+    labels = text.split(".")
+    return len(labels) > 1 and len(text) <= MAX_HOST and all(_LABEL.fullmatch(label) for label in labels)

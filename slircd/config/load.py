@@ -1,0 +1,278 @@
+"""Reading a configuration file: every mistake is reported with file, key, what was found, and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from slircd.config.sections import PASSWORD_HASH, Config
+from slircd.rules.privileges import PRIVILEGES
+from slircd.wire.names import valid_host, valid_server_name
+
+
+class Problem(NamedTuple):
+    """One mistake: the dotted key, what was found there, and what is allowed."""
+
+    key: str
+    found: str
+    allowed: str
+
+
+class ConfigError(Exception):
+    """A file of the operator's cannot be used.  Its text has one line for each mistake."""
+
+    def __init__(self, file: str, *problems: Problem) -> None:
+        self.file = file
+        self.problems = problems
+        super().__init__(
+            "\n".join(
+                f"{file}: {problem.key}: found {problem.found}, allowed: {problem.allowed}"
+                if problem.key
+                else f"{file}: {problem.found}: {problem.allowed}"
+                for problem in problems
+            )
+        )
+
+
+def load(path: str | Path) -> Config:
+    """The configuration in a TOML file.  Raises ConfigError with all that is wrong with it."""
+    file = str(path)
+    try:
+        text = Path(path).read_bytes().decode()
+        data = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(file, Problem("", "cannot be read", error.strerror or str(error))) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(file, Problem("", "is not UTF-8", f"see byte {error.start}")) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(file, Problem("", "is not TOML", str(error))) from None
+    return parse(data, file)
+
+
+def parse(data: dict[str, Any], file: str) -> Config:
+    """The configuration in a parsed document; `file` is for messages.  Raises ConfigError."""
+    problems = list(_check_table(Config, data, ""))
+    if not problems:
+        config = msgspec.convert(data, Config)
+        problems = list(_check_together(config))
+        if not problems:
+            return config
+    raise ConfigError(file, *problems)
+
+
+# --- types --------------------------------------------------------------------------------------------------------
+
+
+def key_names(table: type[Struct]) -> dict[str, str]:
+    """The keys of a section as files write them, and the attribute of each."""
+    return {field.encode_name: field.name for field in msgspec.structs.fields(table)}
+
+
+def _check_table(table: type[Struct], data: object, at: str) -> Iterator[Problem]:
+    if not isinstance(data, dict):
+        yield Problem(at, show(data), "a table")
+        return
+    names = key_names(table)
+    hints = get_type_hints(table, include_extras=True)
+    for key, value in data.items():
+        dotted = f"{at}.{key}" if at else key
+        if key not in names:
+            yield Problem(dotted, "an unknown key", _known(key, list(names)))
+        else:
+            yield from _check_value(hints[names[key]], value, dotted)
+
+
+def _check_value(hint: Any, value: object, at: str) -> Iterator[Problem]:
+    inner = strip_annotated(hint)
+    origin = get_origin(inner)
+    if isinstance(inner, type) and issubclass(inner, Struct):
+        yield from _check_table(inner, value, at)
+    elif origin is list and _is_table(get_args(inner)[0]):
+        if not isinstance(value, list):
+            yield Problem(at, show(value), f"tables, each under [[{at}]]")
+            return
+        for index, item in enumerate(value):
+            yield from _check_table(get_args(inner)[0], item, f"{at}[{index}]")
+    elif origin is dict:
+        if not isinstance(value, dict):
+            yield Problem(at, show(value), f"tables, each under [{at}.NAME]")
+            return
+        for name, item in value.items():
+            yield from _check_table(get_args(inner)[1], item, f"{at}.{name}")
+    else:
+        try:
+            msgspec.convert(value, hint)
+        except msgspec.ValidationError:
+            yield Problem(at, show(value), describe(hint))
+
+
+def _is_table(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Struct)
+
+
+def strip_annotated(hint: Any) -> Any:
+    """A type without the metadata of its Annotated."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def metadata(hint: Any) -> Iterator[Meta]:
+    """The msgspec metadata of a type."""
+    if get_origin(hint) is Annotated:
+        yield from (meta for meta in hint.__metadata__ if isinstance(meta, Meta))
+
+
+def description(hint: Any) -> str:
+    """What a key is for."""
+    return " ".join(meta.description for meta in metadata(hint) if meta.description)
+
+
+def describe(hint: Any) -> str:
+    """What values a key may have, in words."""
+    inner = strip_annotated(hint)
+    metas = list(metadata(hint))
+    origin = get_origin(inner)
+    if origin is Literal:
+        return "one of " + ", ".join(show(value) for value in get_args(inner))
+    if origin in (Union, UnionType):
+        return " or ".join(describe(part) for part in get_args(inner) if part is not NoneType)
+    if origin is list:
+        return f"a list, each {describe(get_args(inner)[0])}"
+    if inner is bool:
+        return "true or false"
+    if inner in (int, float):
+        kind = "an integer" if inner is int else "a number"
+        return kind + "".join(_bounds(meta) for meta in metas)
+    text = "a text" + "".join(f" of at most {meta.max_length} characters" for meta in metas if meta.max_length)
+    patterns = [meta.pattern for meta in metas if meta.pattern]
+    if PASSWORD_HASH in patterns:
+        return "an argon2 hash as made by `slircd hash-password`"
+    about = description(hint)
+    return f"{text} that matches {patterns[0]} ({about})" if patterns else text
+
+
+
+
+
+def _bounds(meta: Meta) -> str:
+    if meta.ge is not None and meta.le is not None:
+        return f" from {meta.ge} to {meta.le}"
+    if meta.gt is not None and meta.le is not None:
+        return f" above {meta.gt}, at most {meta.le}"
+    return ""
+
+
+def show(value: object) -> str:
+    """A value as TOML writes it, shortened."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        text = msgspec.json.encode(value).decode()
+    elif isinstance(value, dict):
+        text = "a table"
+    elif isinstance(value, list):
+        text = "[" + ", ".join(show(item) for item in value) + "]"
+    else:
+        text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _known(key: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(key, names, 1)
+    hint = f"{near[0]} (did you mean this?), or another of " if near else ""
+    return f"{hint}{', '.join(sorted(names))}"
+
+
+# --- what one value cannot tell -----------------------------------------------------------------------------------
+
+
+def _check_together(config: Config) -> Iterator[Problem]:
+    yield from _check_server(config)
+    yield from _check_listen(config)
+    yield from _check_opers(config)
+    yield from _networks("throttle.exempt", config.throttle.exempt)
+
+
+def _check_server(config: Config) -> Iterator[Problem]:
+    if not valid_server_name(config.server.name):
+        yield Problem("server.name", show(config.server.name), "a host name with a dot, such as irc.example.org")
+
+
+def _check_listen(config: Config) -> Iterator[Problem]:
+    for index, listen in enumerate(config.listen):
+        at = f"listen[{index}]"
+        if (listen.endpoint is None) == (listen.port is None):
+            found = "neither" if listen.port is None else "both"
+            yield Problem(at, f"{found} of `port` and `endpoint`", "exactly one of them")
+        if (listen.certificate is None) != (listen.private_key is None):
+            yield Problem(at, "one of `certificate` and `private_key`", "both or none")
+        if listen.certificate is not None and not listen.tls and listen.endpoint is None:
+            yield Problem(f"{at}.certificate", show(listen.certificate), "a certificate only where `tls = true`")
+        yield from _networks(f"{at}.proxies", listen.proxies)
+
+
+def _check_opers(config: Config) -> Iterator[Problem]:
+    classes = config.all_classes
+    for name, oper in config.opers.items():
+        at = f"opers.{name}"
+        if oper.oper_class not in classes:
+            yield Problem(f"{at}.class", show(oper.oper_class), f"a class: {_known(oper.oper_class, list(classes))}")
+        if oper.password_hash is None and not oper.certfp:
+            yield Problem(at, "neither `password_hash` nor `certfp`", "at least one of them")
+        if oper.vhost is not None and not valid_host(oper.vhost):
+            yield Problem(f"{at}.vhost", show(oper.vhost), "a host of at most 63 characters with a dot, colon or slash")
+        for fingerprint in oper.certfp:
+            if len(fingerprint) != 64 or fingerprint.strip("0123456789abcdef"):
+                yield Problem(f"{at}.certfp", show(fingerprint), "64 lower-case hexadecimal digits (SHA-256)")
+    for name, oper_class in config.oper_classes.items():
+        at = f"oper_classes.{name}"
+        for privilege in oper_class.privileges:
+            if privilege not in PRIVILEGES:
+                yield Problem(f"{at}.privileges", show(privilege), _known(privilege, list(PRIVILEGES)))
+        for parent in oper_class.inherits:
+            if parent not in classes:
+                yield Problem(f"{at}.inherits", show(parent), f"a class: {_known(parent, list(classes))}")
+            elif _inherits(parent, name, lambda current: classes[current].inherits if current in classes else []):
+                yield Problem(f"{at}.inherits", show(parent), "a class that does not inherit this one")
+
+
+def _inherits(start: str, wanted: str, parents: Callable[[str], list[str]]) -> bool:
+    seen: set[str] = set()
+    pending = [start]
+    while pending:
+        current = pending.pop()
+        if current == wanted:
+            return True
+        if current not in seen:
+            seen.add(current)
+            pending.extend(parents(current))
+    return False
+
+
+def _networks(key: str, networks: list[str]) -> Iterator[Problem]:
+    for text in networks:
+        try:
+            ip_network(text)
+        except ValueError:
+            yield Problem(key, show(text), 'networks such as "192.0.2.0/24" or "2001:db8::/32"')
+
+
+def to_plain(config: Config) -> Mapping[str, Any]:
+    """The configuration as plain values, with secrets masked, for `slircd config show`."""
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    for table in (plain["server"], *plain["opers"].values()):
+        if table.get("password_hash"):
+            table["password_hash"] = "********"
+    url = plain["database"]["url"]
+    head, at, tail = url.rpartition("@")
+    if at and ":" in head.partition("://")[2]:
+        scheme, _, login = head.partition("://")
+        plain["database"]["url"] = f"{scheme}://{login.partition(':')[0]}:********@{tail}"
+    return plain

@@ -1,0 +1,288 @@
+"""The sections of a configuration, their keys, defaults and limits.
+
+The description of each key is the text of `slircd config example` and of the configuration reference.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, field
+
+PASSWORD_HASH: Final = r"^\$argon2(id|i|d)\$.+"
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration."""
+
+
+class AdminContact(Section, frozen=True, kw_only=True):
+    """What ADMIN tells about the people who run the server."""
+
+    name: Annotated[str, Meta(max_length=200, description="Who runs the server")] = ""
+    location: Annotated[str, Meta(max_length=200, description="Where the server is, or who hosts it")] = ""
+    email: Annotated[str, Meta(max_length=200, description="How to reach them")] = ""
+
+
+class Server(Section, frozen=True, kw_only=True):
+    """Who this server is."""
+
+    name: Annotated[str, Meta(max_length=63, description="Name of the server, a host name with a dot")] = (
+        "irc.localhost"
+    )
+    network: Annotated[
+        str, Meta(pattern=r"^[^\s=]{1,32}$", description="Name of the network, one word of at most 32 characters")
+    ] = "slircd"
+    description: Annotated[str, Meta(max_length=200, description="What LINKS and WHOIS say of the server")] = (
+        "slircd, an IRC server with a flight recorder"
+    )
+    sid: Annotated[
+        str, Meta(pattern=r"^[0-9][0-9A-Z]{2}$", description="Server id, first part of every UID: 0-9, then two of 0-9A-Z")
+    ] = "001"
+    casemapping: Annotated[
+        Literal["ascii", "rfc1459", "rfc1459-strict"],
+        Meta(description="Which nicks and channel names count as the same"),
+    ] = "ascii"
+    motd: Annotated[str, Meta(description="Message of the day")] = ""
+    motd_file: Annotated[str, Meta(description="File with the message of the day; goes before `motd`")] = ""
+    password_hash: Annotated[
+        Annotated[str, Meta(pattern=PASSWORD_HASH)] | None,
+        Meta(description="Hash of a password that every client must give (slircd hash-password)"),
+    ] = None
+    default_user_modes: Annotated[
+        str, Meta(pattern=r"^[iwRTDH]*$", description="Modes of a new user, of i w R T D H")
+    ] = "i"
+    default_channel_modes: Annotated[
+        str, Meta(pattern=r"^[cCgiKMmNnpsSTtuVz]*$", description="Flags of a new channel, of c C g i K M m N n p s S T t u V z")
+    ] = "nt"
+    admin: AdminContact = AdminContact()
+
+
+class Listen(Section, frozen=True, kw_only=True):
+    """A listener: either `address` and `port`, or a Twisted endpoint string.
+
+    Without any, the server listens on 127.0.0.1: 6667 in plain text, 6697 with TLS.
+    """
+
+    endpoint: Annotated[
+        str | None,
+        Meta(description="A Twisted server endpoint: tcp:, ssl: or tls:, systemd:, unix:, haproxy:"),
+    ] = None
+    address: Annotated[str, Meta(description="Address to listen on; 0.0.0.0 or :: for all")] = "127.0.0.1"
+    port: Annotated[Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="TCP port; 0 takes a free one")] = None
+    tls: Annotated[bool, Meta(description="Whether clients speak TLS here")] = False
+    certificate: Annotated[str | None, Meta(description="PEM file of this listener's own certificate chain")] = None
+    private_key: Annotated[str | None, Meta(description="PEM file of its key")] = None
+    proxies: Annotated[
+        list[str],
+        Meta(description="Networks whose PROXY header is required and believed; empty: no PROXY protocol"),
+    ] = field(default_factory=list)
+    backlog: Annotated[int, Meta(ge=1, le=65535, description="Connections that the kernel queues")] = 1024
+
+
+class Tls(Section, frozen=True, kw_only=True):
+    """TLS of listeners that name no certificate of their own."""
+
+    certificate: Annotated[
+        str, Meta(description="PEM file with the certificate chain; a self-signed one is made where both are missing")
+    ] = "slircd.crt"
+    private_key: Annotated[str, Meta(description="PEM file with the key")] = "slircd.key"
+    minimum: Annotated[Literal["1.2", "1.3"], Meta(description="Oldest version of TLS that clients may use")] = "1.2"
+
+
+class Database(Section, frozen=True, kw_only=True):
+    """The event log."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(sqlite|postgresql\+psycopg)://",
+            description="SQLAlchemy URL: sqlite:///FILE (relative) or sqlite:////PATH",
+        ),
+    ] = "sqlite:///slircd.db"
+    durability: Annotated[
+        Literal["strict", "relaxed"],
+        Meta(description="strict: nobody sees what a crash could lose; relaxed: output does not wait for the disk"),
+    ] = "strict"
+    stall_ms: Annotated[
+        int, Meta(ge=100, le=600_000, description="Milliseconds after which a slow database makes the server refuse changes")
+    ] = 5000
+    upgrade: Annotated[
+        bool, Meta(description="Whether the server upgrades an old schema itself, or asks for `alembic upgrade head`")
+    ] = True
+    allow_future_clock: Annotated[
+        bool, Meta(description="Start although the log's last timestamp lies more than five minutes ahead")
+    ] = False
+
+
+class Targets(Section, frozen=True, kw_only=True):
+    """How many targets one command may name (ISUPPORT TARGMAX)."""
+
+    join: Annotated[int, Meta(ge=1, le=100, description="Channels of JOIN")] = 10
+    kick: Annotated[int, Meta(ge=1, le=100, description="Nicks of KICK")] = 4
+    names: Annotated[int, Meta(ge=1, le=100, description="Channels of NAMES")] = 10
+    notice: Annotated[int, Meta(ge=1, le=100, description="Targets of NOTICE")] = 4
+    part: Annotated[int, Meta(ge=1, le=100, description="Channels of PART")] = 10
+    privmsg: Annotated[int, Meta(ge=1, le=100, description="Targets of PRIVMSG")] = 4
+    tagmsg: Annotated[int, Meta(ge=1, le=100, description="Targets of TAGMSG")] = 4
+    whois: Annotated[int, Meta(ge=1, le=100, description="Nicks of WHOIS")] = 4
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """How long and how many; what clients are told in ISUPPORT is what is enforced."""
+
+    nicklen: Annotated[int, Meta(ge=9, le=64, description="Characters of a nick")] = 30
+    userlen: Annotated[int, Meta(ge=5, le=32, description="Characters of a user name")] = 12
+    reallen: Annotated[int, Meta(ge=30, le=200, description="Bytes of a real name")] = 150
+    channellen: Annotated[int, Meta(ge=16, le=128, description="Bytes of a channel's name")] = 64
+    topiclen: Annotated[int, Meta(ge=80, le=390, description="Bytes of a topic")] = 390
+    kicklen: Annotated[int, Meta(ge=80, le=390, description="Bytes of a KICK reason")] = 300
+    awaylen: Annotated[int, Meta(ge=80, le=390, description="Bytes of an AWAY message")] = 300
+    quitlen: Annotated[int, Meta(ge=80, le=390, description="Bytes of a QUIT or PART reason")] = 300
+    keylen: Annotated[int, Meta(ge=8, le=64, description="Bytes of a channel's key")] = 32
+    channels_per_user: Annotated[int, Meta(ge=1, le=10_000, description="Channels that a user may be on")] = 50
+    list_entries: Annotated[int, Meta(ge=10, le=10_000, description="Entries of all lists of a channel together")] = 200
+    modes: Annotated[int, Meta(ge=3, le=50, description="Modes with a parameter in one MODE")] = 12
+    monitor: Annotated[int, Meta(ge=10, le=10_000, description="Nicks that a client may MONITOR")] = 100
+    silence: Annotated[int, Meta(ge=1, le=1000, description="Masks that a user may SILENCE")] = 32
+    whowas: Annotated[int, Meta(ge=0, le=1_000_000, description="Departures that WHOWAS remembers")] = 5000
+    clients: Annotated[int, Meta(ge=1, le=1_000_000, description="Connections at one time")] = 20_000
+    sendq_bytes: Annotated[
+        int, Meta(ge=65_536, le=1 << 30, description="Bytes that may wait for a client that reads slowly")
+    ] = 1_048_576
+    recvq_bytes: Annotated[
+        int, Meta(ge=8_192, le=1 << 30, description="Bytes that may wait from a client that sends too fast")
+    ] = 65_536
+    targets: Targets = Targets()
+
+
+class Timeouts(Section, frozen=True, kw_only=True):
+    """How patient the server is."""
+
+    registration_s: Annotated[int, Meta(ge=5, le=86_400, description="Seconds for NICK, USER and CAP END")] = 60
+    ping_interval_s: Annotated[int, Meta(ge=10, le=86_400, description="Idle seconds after which a client is asked PING")] = 120
+    ping_timeout_s: Annotated[int, Meta(ge=10, le=86_400, description="Seconds that it has for an answer")] = 60
+
+
+class Flood(Section, frozen=True, kw_only=True):
+    """The token bucket of each client: faster input is delayed, never lost."""
+
+    enabled: Annotated[bool, Meta(description="Whether fast clients are slowed down")] = True
+    burst: Annotated[int, Meta(ge=1, le=10_000, description="Commands at once")] = 20
+    rate_per_s: Annotated[float, Meta(gt=0, le=10_000, description="Commands per second after that")] = 4.0
+
+
+class Throttle(Section, frozen=True, kw_only=True):
+    """Limits for each block of addresses."""
+
+    enabled: Annotated[bool, Meta(description="Whether they are enforced")] = True
+    connections: Annotated[int, Meta(ge=1, le=1_000_000, description="Connections of a block at one time")] = 16
+    attempts: Annotated[int, Meta(ge=1, le=1_000_000, description="New connections of a block within `window_s`")] = 20
+    window_s: Annotated[int, Meta(ge=1, le=86_400, description="Seconds over which attempts are counted")] = 60
+    ipv4_prefix: Annotated[int, Meta(ge=8, le=32, description="Size of an IPv4 block")] = 32
+    ipv6_prefix: Annotated[int, Meta(ge=16, le=128, description="Size of an IPv6 block")] = 64
+    exempt: Annotated[list[str], Meta(description="Networks without limits")] = field(
+        default_factory=lambda: ["127.0.0.0/8", "::1/128"]
+    )
+
+
+class CloakSection(Section, frozen=True, kw_only=True):
+    """Hidden addresses: people see a keyed hash instead, of which parts are equal for neighbours."""
+
+    enabled: Annotated[bool, Meta(description="Whether users' addresses are hidden")] = True
+    suffix: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,15}$", description="End of every cloaked host, at most 16 characters")
+    ] = "cloak"
+
+
+class PasswordsSection(Section, frozen=True, kw_only=True):
+    """How passwords are hashed (argon2id)."""
+
+    cost: Annotated[
+        Literal["default", "minimum"], Meta(description="minimum is for test networks: quick to compute and to guess")
+    ] = "default"
+
+
+class OperClass(Section, frozen=True, kw_only=True):
+    """A named set of privileges."""
+
+    privileges: Annotated[list[str], Meta(description="Privileges that it grants")] = field(default_factory=list)
+    inherits: Annotated[list[str], Meta(description="Classes whose privileges it has, too")] = field(default_factory=list)
+
+
+class Oper(Section, frozen=True, kw_only=True):
+    """An IRC operator, named by its table; OPER NAME PASSWORD."""
+
+    password_hash: Annotated[
+        Annotated[str, Meta(pattern=PASSWORD_HASH)] | None,
+        Meta(description="Hash of the password (slircd hash-password); without one only a certificate will do"),
+    ] = None
+    oper_class: Annotated[str, Meta(description="Its class: netadmin, oper, helper, or one of [oper_classes]")] = field(
+        name="class", default="oper"
+    )
+    masks: Annotated[list[str], Meta(description="user@host masks, CIDR allowed, of which one must match")] = field(
+        default_factory=lambda: ["*@*"]
+    )
+    certfp: Annotated[
+        list[str], Meta(description="SHA-256 fingerprints of client certificates, of which one must be used")
+    ] = field(default_factory=list)
+    vhost: Annotated[str | None, Meta(description="Host that the operator shows")] = None
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """All of it; each key is a section."""
+
+    server: Server = Server()
+    listen: list[Listen] = field(default_factory=list)
+    tls: Tls = Tls()
+    database: Database = Database()
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    flood: Flood = Flood()
+    throttle: Throttle = Throttle()
+    cloak: CloakSection = CloakSection()
+    passwords: PasswordsSection = PasswordsSection()
+    secrets_file: Annotated[
+        str, Meta(description="File for what the first start generates: password hashes and the cloak key")
+    ] = "slircd-secrets.toml"
+    opers: dict[str, Oper] = field(default_factory=dict)
+    oper_classes: dict[str, OperClass] = field(default_factory=dict)
+
+    def privileges_of(self, oper: str) -> frozenset[str]:
+        """What the operator block `oper` grants; nothing if there is no such block (any more)."""
+        block = self.opers.get(oper)
+        return frozenset() if block is None else self.privileges_of_class(block.oper_class)
+
+    def privileges_of_class(self, name: str) -> frozenset[str]:
+        """What an operator class grants, with all that it inherits."""
+        granted: set[str] = set()
+        seen: set[str] = set()
+        pending = [name]
+        while pending:
+            current = pending.pop()
+            oper_class = self.all_classes.get(current)
+            if oper_class is None or current in seen:
+                continue
+            seen.add(current)
+            granted.update(oper_class.privileges)
+            pending.extend(oper_class.inherits)
+        return frozenset(granted)
+
+    @property
+    def all_classes(self) -> dict[str, OperClass]:
+        """The built-in operator classes and the configured ones, which may replace them."""
+        return {**BUILT_IN_CLASSES, **self.oper_classes}
+
+
+BUILT_IN_CLASSES: Final[dict[str, OperClass]] = {
+    "helper": OperClass(privileges=["see-hidden", "wallops"]),
+    "oper": OperClass(
+        inherits=["helper"],
+        privileges=["kill", "sajoin", "sapart", "sanick", "see-hosts", "stats", "trace", "vhost", "chghost", "flood-exempt"],
+    ),
+    "netadmin": OperClass(inherits=["oper"], privileges=["die", "override", "rehash", "samode"]),
+}
+
+DEFAULT_LISTEN: Final = (Listen(port=6667), Listen(port=6697, tls=True))
+"""Where the server listens if the configuration does not say."""

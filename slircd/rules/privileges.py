@@ -1,0 +1,25 @@
+"""What an operator class can grant: a closed set, so that a misspelt privilege is an error and no silent nothing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PRIVILEGES: Final[dict[str, str]] = {
+    "chghost": "CHGHOST: give another user a user name and host",
+    "die": "DIE: stop the server",
+    "flood-exempt": "is not slowed down by the flood bucket",
+    "kill": "KILL: disconnect a user",
+    "override": "enter, speak, and change modes, topics and members where channels would refuse",
+    "rehash": "REHASH: read configuration, certificates and MOTD again",
+    "sajoin": "SAJOIN: make a user join a channel",
+    "samode": "SAMODE: change modes of any channel",
+    "sanick": "SANICK: change a user's nick",
+    "sapart": "SAPART: make a user leave a channel",
+    "see-hidden": "see secret channels and invisible users",
+    "see-hosts": "see real hosts, addresses and certificate fingerprints",
+    "stats": "STATS: see operators, ports and listeners",
+    "trace": "TRACE: see connections",
+    "vhost": "VHOST: give oneself or others a virtual host",
+    "wallops": "WALLOPS: speak to all who listen (+w)",
+}
+"""Privilege to what it allows."""

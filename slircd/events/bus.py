@@ -1,0 +1,369 @@
+"""The event bus: the only way in which the state changes.
+
+    emit(events) -> ordered -> stamped, encoded, applied -> rendered -> written -> committed -> subscribers
+
+Rules that hold here, and why.  A decision is one unit: its events are admitted or refused together, stamped one after
+the other and written in one transaction, so that no crash leaves half of it.  An event is encoded before it is
+applied, so that what cannot be stored never becomes state.  If applying fails all the same (a bug), nothing of the
+decision is written or shown, and the state is rebuilt from the log before anything else happens.  `emit` answers when
+the decision is applied; only `publish` waits for the commit, because what clients see is held by the output gate
+anyway.  Subscribers hear of events after the commit, each through a queue of its own, so that a slow or broken one
+loses its own deliveries and nobody else's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+import txaio
+from twisted.application.service import Service
+from twisted.internet import defer
+from twisted.internet.interfaces import IReactorTime
+
+from slircd.events.clock import LamportClock, WallClock
+from slircd.events.codec import EncodeError, decode_event, encode_payload
+from slircd.events.interface import EventStore
+from slircd.events.row import Head, Row
+from slircd.events.types import Event
+from slircd.state.admit import admit, consequences
+from slircd.state.apply import Stamp, apply
+from slircd.state.model import ServerState
+
+SUBSCRIPTION_LIMIT: Final = 10_000
+"""Events that may wait for one subscriber before it loses some."""
+
+
+class Record(NamedTuple):
+    """An event with its place in the log."""
+
+    event: Event
+    stamp: Stamp
+
+
+class StoreUnavailable(Exception):
+    """The log cannot be written at the moment, so nothing may change; the client is asked to try again later."""
+
+
+class Gate(Protocol):
+    """What holds output back until the log has what it shows (network.outbox.OutputGate)."""
+
+    def applied(self, sequence: int) -> None:
+        """From now on output shows the state up to `sequence`."""
+
+    def committed(self, sequence: int) -> None:
+        """The log is safe up to `sequence`."""
+
+
+class Order(Protocol):
+    """Where decisions get their place: at once on a single node, from a shared log in a cluster."""
+
+    def submit(self, decision: Decision, deliver: Callable[[Decision], None]) -> None:
+        """Bring `decision` to its turn and then call `deliver`, for all decisions in one order."""
+
+
+class LocalOrder:
+    """The order of a single node: first come, first served."""
+
+    def submit(self, decision: Decision, deliver: Callable[[Decision], None]) -> None:
+        """Its turn is now."""
+        deliver(decision)
+
+
+class Decision:
+    """Events that were decided together, whom to tell, and the Deferreds of those who wait."""
+
+    __slots__ = ("applied", "committed", "events", "origin")
+
+    def __init__(self, events: Sequence[Event], origin: object | None) -> None:
+        self.events = events
+        self.origin = origin
+        self.applied: defer.Deferred[tuple[Record, ...]] = defer.Deferred()
+        self.committed: defer.Deferred[int] | None = None
+
+
+Renderer = Callable[[Sequence[Record], Any], None]
+
+
+class Subscription:
+    """One subscriber: a callable that is given records in order, after their commit."""
+
+    __slots__ = ("_busy", "_deliver", "_queue", "dropped", "name")
+
+    def __init__(self, name: str, deliver: Callable[[Record], object]) -> None:
+        self.name = name
+        self.dropped = 0
+        self._deliver = deliver
+        self._queue: deque[Record] = deque()
+        self._busy = False
+
+    def offer(self, record: Record) -> bool:
+        """Queue a record; False if the subscriber is so far behind that it was dropped."""
+        if len(self._queue) >= SUBSCRIPTION_LIMIT:
+            self.dropped += 1
+            return False
+        self._queue.append(record)
+        return True
+
+    def run(self) -> None:
+        """Deliver what waits, one at a time; a Deferred that the subscriber returns is waited for."""
+        if not self._busy:
+            self._busy = True
+            defer.ensureDeferred(self._drain()).addErrback(_log_bug, self.name)
+
+    async def _drain(self) -> None:
+        try:
+            while self._queue:
+                record = self._queue.popleft()
+                try:
+                    result = self._deliver(record)
+                    if isinstance(result, defer.Deferred):
+                        await result
+                except Exception:
+                    log.failure("subscriber {name} failed at {type}", name=self.name, type=record.event.event_type)
+        finally:
+            self._busy = False
+
+
+txaio.use_twisted()
+log = txaio.make_logger()
+
+
+def _log_bug(failure: object, name: str) -> None:
+    log.failure("subscriber {name} stopped", failure=failure, name=name)
+
+
+class EventBus(Service):
+    """Orders, stamps, applies, renders and stores events; see the head of this module.
+
+    `renderer` is given each decision's records, and its origin, as soon as they are applied.  `stall_s` is how long
+    the oldest unwritten event may wait before the server counts as degraded.
+    """
+
+    def __init__(
+        self,
+        state: ServerState,
+        store: EventStore,
+        *,
+        reactor: IReactorTime,
+        session_id: str,
+        gate: Gate,
+        renderer: Renderer,
+        order: Order | None = None,
+        stall_s: float = 5.0,
+    ) -> None:
+        self.setName("bus")
+        self.state = state
+        self.session_id = session_id
+        self.clock = LamportClock()
+        self.wall = WallClock(reactor.seconds)
+        self._reactor = reactor
+        self._store = store
+        self._gate = gate
+        self._renderer = renderer
+        self._order = order or LocalOrder()
+        self._stall_s = stall_s
+        self._next_id = 1
+        self._unwritten: deque[Record] = deque()
+        self._waiting: deque[tuple[int, defer.Deferred[int]]] = deque()
+        self._subscriptions: list[Subscription] = []
+        self._trouble: str | None = None
+        store.on_commit = self._committed
+        store.on_trouble = self._store_trouble
+
+    # --- start ----------------------------------------------------------------------------------------------------
+
+    def recover(self) -> int:
+        """Bring the state up to the end of the log; to be called once, before the first event.
+
+        Returns the number of events that were applied.  Raises ApplyError or DecodeError for a damaged log.
+        """
+        count = 0
+        for row in self._store.read(self.state.sequence and self._next_id - 1):
+            self._replay(self.state, row)
+            count += 1
+        head = self._store.head()
+        self._continue_after(head)
+        self._gate.applied(head.sequence)
+        self._gate.committed(head.sequence)
+        return count
+
+    @staticmethod
+    def _replay(state: ServerState, row: Row) -> None:
+        event = decode_event(row.event_type, row.actor_uid, row.target, row.payload)
+        apply(state, event, Stamp(row.id, row.sequence, row.timestamp, row.session_id))
+
+    def _continue_after(self, head: Head) -> None:
+        self._next_id = head.id + 1
+        self.clock.value = head.sequence
+        self.wall.last = head.timestamp
+
+    # --- the way of an event --------------------------------------------------------------------------------------
+
+    def emit(
+        self, events: Iterable[Event], origin: object | None = None
+    ) -> defer.Deferred[tuple[Record, ...]]:
+        """Give a decision its place in the log; `events` is run to its end before the first is applied.
+
+        `origin` is handed to the renderer: the command whose client is to see the lines as its answer.  The Deferred
+        fires with the records once they are applied.  It fails with what the rule raised, NumericError if the order
+        refused the decision, EncodeError if it cannot be stored, StoreUnavailable while the server is degraded.
+        """
+        return self._submit(events, origin).applied
+
+    def publish(self, events: Iterable[Event], origin: object | None = None) -> defer.Deferred[int]:
+        """As `emit`, but the Deferred fires when the decision is committed, with its last sequence."""
+        committed: defer.Deferred[int] = defer.Deferred()
+        decision = self._submit(events, origin, committed)
+        decision.applied.addErrback(committed.errback)
+        return committed
+
+    def _submit(
+        self,
+        events: Iterable[Event],
+        origin: object | None,
+        committed: defer.Deferred[int] | None = None,
+    ) -> Decision:
+        decision = Decision((), origin)
+        decision.committed = committed
+        try:
+            decision.events = tuple(events)
+            if self.degraded and not all(_must_happen(event) for event in decision.events):
+                raise StoreUnavailable
+        except Exception as refused:
+            decision.applied.errback(refused)
+            return decision
+        self._order.submit(decision, self._ordered)
+        return decision
+
+    def _ordered(self, decision: Decision) -> None:
+        try:
+            records, rows = self._apply(decision)
+        except Exception as refused:
+            decision.applied.errback(refused)
+            return
+        if rows:
+            self._unwritten.extend(records)
+            self._gate.applied(records[-1].stamp.sequence)
+            self._store.append(rows)
+            self._renderer(records, decision.origin)
+        if decision.committed is not None:
+            self._when_committed(records, decision.committed)
+        decision.applied.callback(records)
+
+    def _apply(self, decision: Decision) -> tuple[tuple[Record, ...], list[Row]]:
+        state = self.state
+        for event in decision.events:
+            admit(state, event)
+        payloads = [encode_payload(event) for event in decision.events]
+        timestamp = self.wall.stamp()
+        records: list[Record] = []
+        rows: list[Row] = []
+        try:
+            for event, payload in zip(decision.events, payloads, strict=True):
+                for entailed in consequences(state, event):
+                    record, row = self._stamp(
+                        entailed, payload if entailed is event else encode_payload(entailed), timestamp
+                    )
+                    apply(state, entailed, record.stamp)
+                    records.append(record)
+                    rows.append(row)
+        except Exception:
+            log.failure("applying {events} failed; the state is rebuilt from the log", events=decision.events)
+            self._rebuild(records)
+            raise
+        return tuple(records), rows
+
+    def _stamp(self, event: Event, payload: str, timestamp: str) -> tuple[Record, Row]:
+        stamp = Stamp(self._next_id, self.clock.tick(), timestamp, self.session_id)
+        self._next_id += 1
+        row = Row(
+            stamp.id,
+            timestamp,
+            stamp.sequence,
+            event.event_type,
+            event.actor_uid,
+            event.target,
+            payload,
+            self.session_id,
+        )
+        return Record(event, stamp), row
+
+    def _rebuild(self, undone: Sequence[Record]) -> None:
+        """Forget a decision that failed half-way: the log, and what is on its way into it, is the truth."""
+        fresh = ServerState()
+        for row in self._store.read(0):
+            self._replay(fresh, row)
+        for record in self._unwritten:
+            apply(fresh, record.event, record.stamp)
+        self.state.replace_with(fresh)
+        last = self._unwritten[-1].stamp if self._unwritten else self._store.head()
+        self._continue_after(Head(last.id, last.sequence, last.timestamp))
+
+    # --- commit ---------------------------------------------------------------------------------------------------
+
+    def _committed(self, last_id: int, rows: int, seconds: float) -> None:
+        done: list[Record] = []
+        while self._unwritten and self._unwritten[0].stamp.id <= last_id:
+            done.append(self._unwritten.popleft())
+        if not done:
+            return
+        sequence = done[-1].stamp.sequence
+        self._gate.committed(sequence)
+        while self._waiting and self._waiting[0][0] <= sequence:
+            own_sequence, waiting = self._waiting.popleft()
+            waiting.callback(own_sequence)
+        for subscription in self._subscriptions:
+            for record in done:
+                subscription.offer(record)
+            subscription.run()
+
+    def _when_committed(self, records: tuple[Record, ...], waiting: defer.Deferred[int]) -> None:
+        sequence = records[-1].stamp.sequence if records else self.clock.value
+        if not self._unwritten or sequence < self._unwritten[0].stamp.sequence:
+            waiting.callback(sequence)
+        else:
+            self._waiting.append((sequence, waiting))
+
+    def subscribe(self, name: str, deliver: Callable[[Record], object]) -> Subscription:
+        """Have `deliver` called with every record after its commit; `unsubscribe` ends it."""
+        subscription = Subscription(name, deliver)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Deliver nothing more to `subscription`."""
+        self._subscriptions.remove(subscription)
+
+    # --- trouble --------------------------------------------------------------------------------------------------
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the log cannot be written, or is so slow that changes are refused."""
+        if self._trouble is not None:
+            return True
+        since = self._store.oldest_pending_since
+        return since is not None and self._reactor.seconds() - since > self._stall_s
+
+    def _store_trouble(self, text: str | None) -> None:
+        if text is None and self._trouble is not None:
+            log.info("the event log can be written again")
+        elif text is not None:
+            log.error("the event log cannot be written, changes are refused: {text}", text=text)
+        self._trouble = text
+
+    def unwritten_names(self) -> set[str]:
+        """UIDs and channel keys with an event that is not committed yet; empty unless something is on its way."""
+        names: set[str] = set()
+        for event, _ in self._unwritten:
+            names.update(name for name in (event.actor_uid, event.target) if name is not None)
+        return names
+
+
+def _must_happen(event: Event) -> bool:
+    """Events that no refusal can undo: a client that is gone is gone."""
+    return event.event_type in ("user.disconnect", "channel.destroy", "server.stop")
+
+
+__all__ = ["Decision", "EncodeError", "EventBus", "Gate", "LocalOrder", "Order", "Record", "StoreUnavailable"]

@@ -1,0 +1,68 @@
+"""The two clocks of the log: the Lamport sequence, and timestamps that never run backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+
+
+def format_timestamp(seconds: float) -> str:
+    """The log's form of a moment, `2025-01-01T12:00:00.000000Z`: fixed width, so that text order is time order.
+
+    `seconds` are those since the epoch.
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_timestamp(text: str) -> float:
+    """Seconds since the epoch of a timestamp of the log; ValueError if it is none."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
+
+
+class LamportClock:
+    """A logical clock (Lamport 1978): +1 per own event, and never behind what was seen from elsewhere."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = value
+
+    def tick(self) -> int:
+        """The next sequence number."""
+        self.value += 1
+        return self.value
+
+    def merge(self, seen: int) -> int:
+        """Take note of a sequence number from elsewhere; the next one is above both."""
+        self.value = max(self.value, seen) + 1
+        return self.value
+
+
+class WallClock:
+    """Timestamps for the log: a clock that steps back is held at the last timestamp until it has caught up."""
+
+    __slots__ = ("_now", "_prefix", "_second", "held", "last")
+
+    def __init__(self, now: Callable[[], float], last: str = "") -> None:
+        """`now` gives seconds since the epoch; `last` is the newest timestamp that the log already has."""
+        self._now = now
+        self._second = -1
+        self._prefix = ""
+        self.last = last
+        self.held = 0
+        """How many timestamps were held because the clock stood before the last one."""
+
+    def stamp(self) -> str:
+        """The current moment in the log's form, never before one given out earlier."""
+        now = self._now()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        text = f"{self._prefix}{int((now - second) * 1_000_000):06d}Z"
+        if text < self.last:
+            self.held += 1
+            return self.last
+        self.last = text
+        return text

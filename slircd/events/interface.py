@@ -1,0 +1,42 @@
+"""What the bus needs of a store, whatever database is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from slircd.events.row import Head, Row
+
+
+class EventStore(Protocol):
+    """An append-only log of rows.
+
+    `append` is called in the reactor's thread, never blocks, and may be called again before the commit.  The three
+    callbacks are called in the reactor's thread, too.
+    """
+
+    on_commit: Callable[[int, int, float], None]
+    """Told of each commit: the id of its last row, its number of rows, and the seconds that it took."""
+    on_trouble: Callable[[str | None], None]
+    """Told why nothing can be written, and None when it can be again."""
+    on_fatal: Callable[[str], None]
+    """Told why nothing will ever be written again: the log has rows that this server did not write."""
+    oldest_pending_since: float | None
+    """The clock's seconds when the oldest row that is not committed was appended."""
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Take the rows of one decision, which are committed together."""
+
+    def head(self) -> Head:
+        """The newest committed row; blocks, for start-up only."""
+
+    def read(self, after_id: int = 0) -> Iterator[Row]:
+        """The committed rows with a higher id, in order; blocks, for start-up and replay."""
+
+
+def ignore_commit(last_id: int, rows: int, seconds: float) -> None:
+    """An `on_commit` of nobody."""
+
+
+def ignore_text(text: str | None) -> None:
+    """An `on_trouble` or `on_fatal` of nobody."""

@@ -1,0 +1,75 @@
+"""A log in memory: for tests, which decide when it commits, fails and crashes; and for trying things out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from slircd.events.interface import ignore_commit, ignore_text
+from slircd.events.row import Head, Row
+
+
+class MemoryStore:
+    """An EventStore that keeps its rows in a list.
+
+    `automatic` commits at once; otherwise rows wait for `commit`.
+    """
+
+    def __init__(self, rows: Sequence[Row] = (), *, automatic: bool = True, seconds: Callable[[], float] = float) -> None:
+        """`rows` is a log that is there already; `seconds` is the clock."""
+        self.rows = list(rows)
+        self.automatic = automatic
+        self.on_commit: Callable[[int, int, float], None] = ignore_commit
+        self.on_trouble: Callable[[str | None], None] = ignore_text
+        self.on_fatal: Callable[[str], None] = ignore_text
+        self.oldest_pending_since: float | None = None
+        self._pending: list[Row] = []
+        self._seconds = seconds
+        self._failing = False
+
+    @property
+    def pending(self) -> int:
+        """How many rows wait for their commit."""
+        return len(self._pending)
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Take the rows of one decision."""
+        if not self._pending:
+            self.oldest_pending_since = self._seconds()
+        self._pending.extend(rows)
+        if self.automatic:
+            self.commit()
+
+    def commit(self) -> None:
+        """Commit what waits; nothing while the store fails."""
+        if self._failing or not self._pending:
+            return
+        rows, self._pending = self._pending, []
+        self.oldest_pending_since = None
+        self.rows.extend(rows)
+        self.on_commit(rows[-1].id, len(rows), 0.0)
+
+    def fail(self, reason: str) -> None:
+        """Commit nothing until `recover`."""
+        self._failing = True
+        self.on_trouble(reason)
+
+    def recover(self) -> None:
+        """The opposite of `fail`; what waits is committed."""
+        self._failing = False
+        self.on_trouble(None)
+        self.commit()
+
+    def surviving(self) -> MemoryStore:
+        """What a crash leaves: a store with the committed rows."""
+        return MemoryStore(self.rows, automatic=self.automatic, seconds=self._seconds)
+
+    def head(self) -> Head:
+        """The newest committed row."""
+        if not self.rows:
+            return Head(0, 0, "")
+        last = self.rows[-1]
+        return Head(last.id, last.sequence, last.timestamp)
+
+    def read(self, after_id: int = 0) -> Iterator[Row]:
+        """The committed rows with a higher id."""
+        return (row for row in list(self.rows) if row.id > after_id)

@@ -1,0 +1,26 @@
+"""A row of the log as every store gives and takes it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """The eight columns of the table `events`, in their order."""
+
+    id: int
+    timestamp: str
+    sequence: int
+    event_type: str
+    actor_uid: str | None
+    target: str | None
+    payload: str
+    session_id: str
+
+
+class Head(NamedTuple):
+    """The newest row of a log; 0, 0 and an empty text for an empty one."""
+
+    id: int
+    sequence: int
+    timestamp: str

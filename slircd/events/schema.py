@@ -1,0 +1,39 @@
+"""The tables of the log.  Names and types of `events` are a public interface: operators query it in SQL."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
+
+METADATA: Final = MetaData(
+    naming_convention={
+        "ix": "idx_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_BIG: Final = BigInteger().with_variant(Integer, "sqlite")
+
+EVENTS: Final = Table(
+    "events",
+    METADATA,
+    Column("id", _BIG, primary_key=True, autoincrement=True),
+    Column("timestamp", Text, nullable=False),
+    Column("sequence", _BIG, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("actor_uid", Text),
+    Column("target", Text),
+    Column("payload", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Index("idx_events_timestamp", "timestamp"),
+    Index("idx_events_type", "event_type"),
+    Index("idx_events_target", "target", "id"),
+    sqlite_autoincrement=True,
+)
+
+HEAD_REVISION: Final = "0001"
+"""The newest migration, which makes what stands above."""

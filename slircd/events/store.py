@@ -1,0 +1,320 @@
+"""The log in a database, through SQLAlchemy Core.
+
+One thread owns the writing connection.  It takes whatever was appended while its last commit ran and commits that as
+one transaction (group commit), so the busier the server, the fewer the commits for each event.  Readers have
+connections of their own and never block it.
+
+When a write fails, the thread goes on trying with a fresh connection and reports the trouble; nothing is dropped.
+After a failure it first asks how far the log really is: a commit can have happened although its answer was lost.  A
+row there that it did not write itself means that somebody else writes this log, and then it never writes again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO, Any, Final
+
+import txaio
+from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from slircd.events.interface import ignore_commit, ignore_text
+from slircd.events.migrate import ensure_schema
+from slircd.events.row import Head, Row
+from slircd.events.schema import EVENTS
+
+txaio.use_twisted()
+log = txaio.make_logger()
+
+MAX_BATCH: Final = 5_000
+"""Rows of one transaction, roughly: a decision is never split."""
+
+READ_BATCH: Final = 5_000
+FIRST_RETRY_S: Final = 0.05
+LAST_RETRY_S: Final = 2.0
+CLOSE_PATIENCE_S: Final = 10.0
+"""How long `close` goes on trying to write to a database that fails."""
+
+Call = Callable[..., object]
+
+
+class StoreError(Exception):
+    """The log cannot be opened; the text says why."""
+
+
+class SQLStore:
+    """An EventStore in a SQL database."""
+
+    def __init__(self, url: str, *, call_in_reactor: Call, seconds: Callable[[], float], upgrade: bool = True) -> None:
+        """`url` is SQLAlchemy's; `call_in_reactor(function, *arguments)` is `reactor.callFromThread`.
+
+        `seconds` is the reactor's clock; `upgrade` allows to upgrade an old schema.
+        """
+        self.on_commit: Callable[[int, int, float], None] = ignore_commit
+        self.on_trouble: Callable[[str | None], None] = ignore_text
+        self.on_fatal: Callable[[str], None] = ignore_text
+        self.oldest_pending_since: float | None = None
+        self._url = _parse_url(url)
+        self._call_in_reactor = call_in_reactor
+        self._seconds = seconds
+        self._upgrade = upgrade
+        self._queue: SimpleQueue[Sequence[Row] | None] = SimpleQueue()
+        self._appended: deque[tuple[int, float]] = deque()
+        self._engine: Engine | None = None
+        self._lock_file: IO[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
+        self._head = Head(0, 0, "")
+
+    # --- open and close -------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Lock the log, bring its schema up to date, start the writer.  Raises StoreError or SchemaError."""
+        try:
+            self._lock()
+            self._engine = _make_engine(self._url)
+            with self._engine.begin() as connection:
+                ensure_schema(connection, upgrade=self._upgrade)
+            self._head = self.head()
+        except (SQLAlchemyError, OSError) as error:
+            self._release()
+            raise StoreError(f"the database {self._shown_url} cannot be used: {_words(error)}") from error
+        except Exception:
+            self._release()
+            raise
+        self._thread = threading.Thread(target=self._write, name="event-log-writer", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what was appended, then let go of the log; blocks."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._closing.set()
+            self._queue.put(None)
+            thread.join()
+        self._release()
+
+    def _release(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+
+    def _lock(self) -> None:
+        """One daemon for each log: a lock that the system frees, however the daemon ends."""
+        path = self._url.database
+        if self._url.get_backend_name() != "sqlite" or not path:
+            return
+        file = Path(f"{path}.lock").open("ab")  # noqa: SIM115  # it is the lock for as long as it is open
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise StoreError(f"the log {path} is in use by another slircd (it holds {path}.lock)") from None
+        self._lock_file = file
+
+    @property
+    def _shown_url(self) -> str:
+        return self._url.render_as_string(hide_password=True)
+
+    # --- in the reactor -------------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> int:
+        """How many decisions wait for their commit."""
+        return len(self._appended)
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Take the rows of one decision."""
+        now = self._seconds()
+        if not self._appended:
+            self.oldest_pending_since = now
+        self._appended.append((rows[-1].id, now))
+        self._queue.put(rows)
+
+    def _committed(self, last_id: int, rows: int, seconds: float) -> None:
+        appended = self._appended
+        while appended and appended[0][0] <= last_id:
+            appended.popleft()
+        self.oldest_pending_since = appended[0][1] if appended else None
+        self.on_commit(last_id, rows, seconds)
+
+    def _trouble(self, text: str | None) -> None:
+        self.on_trouble(text)
+
+    def _fatal(self, text: str) -> None:
+        self.on_fatal(text)
+
+    # --- reading, blocking ----------------------------------------------------------------------------------------
+
+    def head(self) -> Head:
+        """The newest committed row."""
+        with self._opened.connect() as connection:
+            return _read_head(connection)
+
+    def read(self, after_id: int = 0) -> Iterator[Row]:
+        """The committed rows with a higher id, in order, a few thousand in memory at a time."""
+        with self._opened.connect() as connection:
+            while True:
+                query = select(EVENTS).where(EVENTS.c.id > after_id).order_by(EVENTS.c.id).limit(READ_BATCH)
+                rows = connection.execute(query).fetchall()
+                for row in rows:
+                    yield Row(*row)
+                if len(rows) < READ_BATCH:
+                    return
+                after_id = rows[-1].id
+
+    @property
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            raise StoreError("the log is not open")
+        return self._engine
+
+    # --- the writer's thread --------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        connection: Connection | None = None
+        statement, positional = self._statement()
+        try:
+            while (batch := self._next_batch()) is not None:
+                rows = [row for decision in batch for row in decision]
+                parameters: Any = rows if positional else [row._asdict() for row in rows]
+                started = time.monotonic()
+                connection = self._commit(connection, rows, statement, parameters)
+                if connection is None:
+                    return
+                last = rows[-1]
+                self._head = Head(last.id, last.sequence, last.timestamp)
+                self._call_in_reactor(self._committed, last.id, len(rows), time.monotonic() - started)
+        except Exception as error:
+            log.failure("the event log's writer stopped")
+            self._call_in_reactor(self._fatal, f"the event log's writer stopped: {error!r}")
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _statement(self) -> tuple[str, bool]:
+        compiled = insert(EVENTS).compile(self._opened, column_keys=list(Row._fields))
+        return str(compiled), bool(compiled.positional)
+
+    def _next_batch(self) -> list[Sequence[Row]] | None:
+        """All that waits, at most about MAX_BATCH rows; None when the store is closed and nothing waits."""
+        first = self._queue.get()
+        if first is None:
+            return None
+        batch = [first]
+        count = len(first)
+        while count < MAX_BATCH:
+            try:
+                decision = self._queue.get_nowait()
+            except Empty:
+                break
+            if decision is None:
+                self._queue.put(None)
+                break
+            batch.append(decision)
+            count += len(decision)
+        return batch
+
+    def _commit(
+        self, connection: Connection | None, rows: Sequence[Row], statement: str, parameters: Any
+    ) -> Connection | None:
+        """Write one transaction, for as long as it takes; None if it never will be written."""
+        delay = FIRST_RETRY_S
+        deadline: float | None = None
+        troubled = False
+        while True:
+            try:
+                if connection is None:
+                    connection = self._opened.connect()
+                    if self._is_written(connection, rows):
+                        break
+                with connection.begin():
+                    connection.exec_driver_sql(statement, parameters)
+                break
+            except _ForeignRows as error:
+                self._call_in_reactor(self._fatal, str(error))
+                return None
+            except DBAPIError as error:
+                connection = _discard(connection)
+                if not troubled:
+                    troubled = True
+                    self._call_in_reactor(self._trouble, _words(error))
+                if self._closing.is_set():
+                    deadline = deadline or time.monotonic() + CLOSE_PATIENCE_S
+                    if time.monotonic() > deadline:
+                        log.error("{rows} events could not be written before the end", rows=len(rows))
+                        return None
+                time.sleep(delay)
+                delay = min(delay * 2, LAST_RETRY_S)
+        if troubled:
+            self._call_in_reactor(self._trouble, None)
+        return connection
+
+    def _is_written(self, connection: Connection, rows: Sequence[Row]) -> bool:
+        """Whether the log has `rows` already; raises _ForeignRows if it has what this server did not write."""
+        head = _read_head(connection)
+        connection.rollback()
+        if head == self._head:
+            return False
+        last = rows[-1]
+        if head == Head(last.id, last.sequence, last.timestamp):
+            return True
+        raise _ForeignRows(
+            f"the log was written to by somebody else: it ends with id {head.id}, not {self._head.id}"
+        )
+
+
+class _ForeignRows(Exception):
+    pass
+
+
+def _parse_url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise StoreError(f"database.url: {error}") from None
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise StoreError("database.url: a log needs a file, such as sqlite:///slircd.db")
+    return url
+
+
+def _make_engine(url: URL) -> Engine:
+    engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=1000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _read_head(connection: Connection) -> Head:
+    columns = (EVENTS.c.id, EVENTS.c.sequence, EVENTS.c.timestamp)
+    row = connection.execute(select(*columns).order_by(EVENTS.c.id.desc()).limit(1)).first()
+    return Head(0, 0, "") if row is None else Head(*row)
+
+
+def _discard(connection: Connection | None) -> None:
+    if connection is not None:
+        try:
+            connection.invalidate()
+            connection.close()
+        except SQLAlchemyError:
+            pass
+
+
+def _words(error: BaseException) -> str:
+    return str(error.orig) if isinstance(error, DBAPIError) and error.orig is not None else str(error)

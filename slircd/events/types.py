@@ -1,0 +1,308 @@
+"""The event catalogue: one class per kind of fact, its docstring is what the documentation says of it.
+
+An event is what happened, frozen and complete: all that `apply` and a human reader need, and never a secret.
+`actor_uid` is who caused it (a UID, or a word such as `server` for an actor that is no user), `target` what it
+happened to (a casefolded channel name, a UID, a mask).  These two are columns of the log; every other field goes into
+its payload, together with the schema version `v`, which is the struct's msgspec tag.  A field that changes meaning
+needs a new version and an upcaster, because old logs are read for ever.
+
+Every event caused by a user carries that user's nick at that moment in `nick`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import msgspec
+
+SERVER: Final = "server"
+"""The actor of what the server does of itself: an expiry, a ping timeout, its own start and stop."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, tag_field="v", tag=1):
+    """Any event.  Both fields are columns of the log and therefore left out of the payload."""
+
+    event_type: ClassVar[str]
+    state_free: ClassVar[bool] = False
+    """True if `apply` ignores the event, so that retention may prune it on its own."""
+
+    actor_uid: str | None = None
+    target: str | None = None
+
+
+class ModeDelta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One change of one mode: `sign` is + or -, `param` as people write it, `uid` the member of a prefix mode."""
+
+    sign: str
+    mode: str
+    param: str | None = None
+    uid: str | None = None
+
+
+# --- user ---------------------------------------------------------------------------------------------------------
+
+
+class UserConnect(Event, frozen=True, kw_only=True, tag=1):
+    """A client completed registration and became a user; actor and target are its new UID."""
+
+    event_type = "user.connect"
+    nick: str
+    username: str
+    host: str
+    """The host that people see."""
+    real_host: str
+    ip: str
+    realname: str
+    modes: str
+    """User modes that are set from the start, as letters."""
+    node: str
+    """The server (SID) that the client is connected to."""
+    number: int
+    """The value of the node's UID counter that this user has taken."""
+    secure: bool
+    certfp: str | None
+    """SHA-256 fingerprint of the TLS client certificate, lower-case hex."""
+
+
+class UserDisconnect(Event, frozen=True, kw_only=True, tag=1):
+    """A user is gone (quit, killed, timed out), and with it its memberships in `channels`."""
+
+    event_type = "user.disconnect"
+    nick: str
+    """The nick of the user that is gone."""
+    username: str
+    host: str
+    realname: str
+    account: str | None
+    reason: str
+    channels: dict[str, str]
+    """The channels that it left, and the prefix modes that it had there."""
+
+
+class UserNickChange(Event, frozen=True, kw_only=True, tag=1):
+    """The user `target` changed its nick from `nick` to `new_nick`, or an operator (the actor) changed it."""
+
+    event_type = "user.nick_change"
+    nick: str
+    new_nick: str
+
+
+class UserModeChange(Event, frozen=True, kw_only=True, tag=1):
+    """Modes of the user `target` changed; +o names the operator block in `oper`."""
+
+    event_type = "user.mode_change"
+    nick: str
+    changes: list[ModeDelta]
+    oper: str | None = None
+
+
+class UserAway(Event, frozen=True, kw_only=True, tag=1):
+    """A user is away with a message, or back (empty `message`)."""
+
+    event_type = "user.away"
+    nick: str
+    message: str
+
+
+class UserAccount(Event, frozen=True, kw_only=True, tag=1):
+    """A user is logged in to an account, or logged out (empty `account`)."""
+
+    event_type = "user.account"
+    nick: str
+    account: str
+
+
+class UserHostChange(Event, frozen=True, kw_only=True, tag=1):
+    """The user name or the host that people see of the user `target` changed."""
+
+    event_type = "user.host_change"
+    nick: str
+    username: str
+    host: str
+    previous_username: str
+    previous_host: str
+
+
+class UserRealnameChange(Event, frozen=True, kw_only=True, tag=1):
+    """A user changed its real name."""
+
+    event_type = "user.realname_change"
+    nick: str
+    realname: str
+    previous: str
+
+
+# --- channel ------------------------------------------------------------------------------------------------------
+
+
+class ChannelCreate(Event, frozen=True, kw_only=True, tag=1):
+    """A channel came into being, because somebody joined a name that was free; `modes` are its first flags."""
+
+    event_type = "channel.create"
+    nick: str
+    name: str
+    modes: str
+
+
+class ChannelDestroy(Event, frozen=True, kw_only=True, tag=1):
+    """A channel is gone, because its last member left."""
+
+    event_type = "channel.destroy"
+    name: str
+
+
+class ChannelJoin(Event, frozen=True, kw_only=True, tag=1):
+    """The user `member_uid` is on the channel, with the prefix modes `prefixes`; the actor is that user or who forced it."""
+
+    event_type = "channel.join"
+    nick: str
+    member_uid: str
+    member: str
+    """The nick of the user who is now on the channel."""
+    name: str
+    """The channel's name as people see it; what it will be called if this join creates it."""
+    prefixes: str
+
+
+class ChannelPart(Event, frozen=True, kw_only=True, tag=1):
+    """The user `member_uid` left the channel; the actor is that user or who forced it."""
+
+    event_type = "channel.part"
+    nick: str
+    member_uid: str
+    member: str
+    name: str
+    reason: str
+    prefixes: str
+    """The prefix modes that the member had."""
+
+
+class ChannelKick(Event, frozen=True, kw_only=True, tag=1):
+    """The actor removed the user `member_uid` from the channel."""
+
+    event_type = "channel.kick"
+    nick: str
+    member_uid: str
+    member: str
+    name: str
+    reason: str
+    prefixes: str
+    """The prefix modes that the member had."""
+
+
+class ChannelInvite(Event, frozen=True, kw_only=True, tag=1):
+    """The actor invited the user `member_uid` to the channel."""
+
+    event_type = "channel.invite"
+    nick: str
+    member_uid: str
+    member: str
+
+
+class ChannelTopicChange(Event, frozen=True, kw_only=True, tag=1):
+    """A channel's topic was set, or removed (empty `topic`)."""
+
+    event_type = "channel.topic_change"
+    nick: str
+    topic: str
+    set_by: str
+    """nick!user@host of the setter at that moment."""
+    previous: str
+
+
+class ChannelModeChange(Event, frozen=True, kw_only=True, tag=1):
+    """Flags, parameters or members' prefixes of a channel changed; masks are `channel.ban_add` and `channel.ban_remove`."""
+
+    event_type = "channel.mode_change"
+    nick: str
+    changes: list[ModeDelta]
+
+
+class ChannelBanAdd(Event, frozen=True, kw_only=True, tag=1):
+    """A mask was put on one of a channel's lists: `mode` b (ban), e (exception), I (invite exception)."""
+
+    event_type = "channel.ban_add"
+    nick: str
+    mode: str
+    mask: str
+    set_by: str
+    expires: str | None = None
+    """When the server will remove it by itself; a timestamp of the log's format."""
+
+
+class ChannelBanRemove(Event, frozen=True, kw_only=True, tag=1):
+    """A mask was taken off one of a channel's lists, by a user or, at its expiry, by the server."""
+
+    event_type = "channel.ban_remove"
+    nick: str
+    mode: str
+    mask: str
+
+
+# --- operators ----------------------------------------------------------------------------------------------------
+
+
+class OperLogin(Event, frozen=True, kw_only=True, tag=1):
+    """A user became an operator through the block `oper`; the `user.mode_change` beside it changes the state."""
+
+    event_type = "oper.login"
+    state_free = True
+    nick: str
+    oper: str
+    oper_class: str
+
+
+class OperKill(Event, frozen=True, kw_only=True, tag=1):
+    """An operator disconnected the user `target`; the `user.disconnect` beside it changes the state."""
+
+    event_type = "oper.kill"
+    state_free = True
+    nick: str
+    member: str
+    reason: str
+
+
+class OperRehash(Event, frozen=True, kw_only=True, tag=1):
+    """The configuration was read again, by an operator or by the signal HUP (actor `server`)."""
+
+    event_type = "oper.rehash"
+    state_free = True
+    nick: str
+
+
+# --- server -------------------------------------------------------------------------------------------------------
+
+
+class ServerStart(Event, frozen=True, kw_only=True, tag=1):
+    """A server started; users that the log still had on this node, because it crashed, are ended by this event."""
+
+    event_type = "server.start"
+    node: str
+    name: str
+    version: str
+    casemapping: str
+    channel_modes: str
+    """Flags that a new channel starts with."""
+
+
+class ServerStop(Event, frozen=True, kw_only=True, tag=1):
+    """A server stopped in order."""
+
+    event_type = "server.stop"
+    state_free = True
+    node: str
+    name: str
+    reason: str
+
+
+def _catalogue() -> dict[str, type[Event]]:
+    classes: dict[str, type[Event]] = {}
+    for cls in Event.__subclasses__():
+        if cls.event_type in classes:
+            raise TypeError(f"two classes for {cls.event_type}")
+        classes[cls.event_type] = cls
+    return classes
+
+
+EVENT_TYPES: Final[dict[str, type[Event]]] = _catalogue()
+"""Every event class by its `event_type`, in the order of this file."""

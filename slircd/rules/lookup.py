@@ -1,0 +1,41 @@
+"""Words to what they name, or the numeric that says it is not there."""
+
+from __future__ import annotations
+
+from slircd.state.model import Channel, ServerState, User
+from slircd.wire.numerics import ERR_NOSUCHCHANNEL, ERR_NOSUCHNICK, ERR_NOTONCHANNEL, NumericError
+
+
+def user_named(state: ServerState, nick: str) -> User:
+    """The user with this nick; raises ERR_NOSUCHNICK."""
+    user = state.user_by_nick(nick)
+    if user is None:
+        raise NumericError(ERR_NOSUCHNICK, nick)
+    return user
+
+
+def channel_named(state: ServerState, name: str) -> Channel:
+    """The channel of this name, secret or not; raises ERR_NOSUCHCHANNEL."""
+    channel = state.channel_by_name(name)
+    if channel is None:
+        raise NumericError(ERR_NOSUCHCHANNEL, name)
+    return channel
+
+
+def visible_channel(state: ServerState, name: str, to: str, *, sees_hidden: bool = False) -> Channel:
+    """The channel of this name, if `to` may know of it; raises ERR_NOSUCHCHANNEL also where it may not."""
+    channel = channel_named(state, name)
+    if not may_see_channel(channel, to, sees_hidden=sees_hidden):
+        raise NumericError(ERR_NOSUCHCHANNEL, name)
+    return channel
+
+
+def may_see_channel(channel: Channel, uid: str, *, sees_hidden: bool = False) -> bool:
+    """Whether `uid` may know that the channel exists: secret (+s) and private (+p) ones show to members only."""
+    return uid in channel.members or sees_hidden or not channel.flags & {"s", "p"}
+
+
+def require_member(channel: Channel, uid: str) -> None:
+    """Raise ERR_NOTONCHANNEL unless `uid` is on the channel."""
+    if uid not in channel.members:
+        raise NumericError(ERR_NOTONCHANNEL, channel.name)

@@ -1,0 +1,299 @@
+"""Apply: how each kind of event changes the state; the same function serves live, at start and in replay.
+
+No clock, no configuration, no look-up outside the state: the time is the stamp's, everything else is in the event.  An
+applier checks what it relies on before it changes anything, so an event that does not fit leaves the state as it was
+and raises ApplyError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+from slircd.events import types as ev
+from slircd.state.model import Channel, ListEntry, ServerState, Topic, User
+from slircd.wire.casemap import CASEMAPS
+from slircd.wire.modes import CHANNEL_MODES
+
+E = TypeVar("E", bound=ev.Event)
+
+
+class Stamp(NamedTuple):
+    """What the log adds to an event: its place, its time, and the run of the server that wrote it."""
+
+    id: int
+    sequence: int
+    timestamp: str
+    session_id: str
+
+
+Applier = Callable[[ServerState, Any, Stamp], None]
+
+APPLIERS: Final[dict[type[ev.Event], Applier]] = {}
+
+
+class ApplyError(Exception):
+    """The event does not fit the state: a bug, or a damaged log.  The state is as it was before."""
+
+
+def applies(cls: type[E]) -> Callable[[Callable[[ServerState, E, Stamp], None]], Applier]:
+    """Register the decorated function as the applier of one event class."""
+
+    def register(function: Callable[[ServerState, E, Stamp], None]) -> Applier:
+        APPLIERS[cls] = function
+        return function
+
+    return register
+
+
+def apply(state: ServerState, event: ev.Event, stamp: Stamp) -> None:
+    """Change `state` as `event` says.
+
+    An event whose sequence was applied already changes nothing, so replaying twice gives the same state.  Raises
+    ApplyError, and changes nothing, if the event does not fit.
+    """
+    if stamp.sequence <= state.sequence:
+        return
+    applier = APPLIERS.get(type(event))
+    if applier is not None:
+        try:
+            applier(state, event, stamp)
+        except (LookupError, AttributeError) as error:
+            raise ApplyError(f"{event.event_type} (sequence {stamp.sequence}): {error!r}") from error
+    state.sequence = stamp.sequence
+    state.timestamp = stamp.timestamp
+
+
+# --- user ---------------------------------------------------------------------------------------------------------
+
+
+@applies(ev.UserConnect)
+def user_connect(state: ServerState, event: ev.UserConnect, stamp: Stamp) -> None:
+    uid = _word(event.target)
+    key = state.fold(event.nick)
+    if uid in state.users or key in state.nicks:
+        raise ApplyError(f"user.connect: {uid} or {event.nick} is there already")
+    state.users[uid] = User(
+        uid=uid,
+        nick=event.nick,
+        username=event.username,
+        host=event.host,
+        real_host=event.real_host,
+        ip=event.ip,
+        realname=event.realname,
+        node=event.node,
+        connected_at=stamp.timestamp,
+        nick_at=stamp.timestamp,
+        modes=set(event.modes),
+        secure=event.secure,
+        certfp=event.certfp,
+    )
+    state.nicks[key] = uid
+    state.memberships[uid] = {}
+    state.uid_counters[event.node] = max(event.number, state.uid_counters.get(event.node, 0))
+
+
+@applies(ev.UserDisconnect)
+def user_disconnect(state: ServerState, event: ev.UserDisconnect, stamp: Stamp) -> None:
+    _remove_user(state, state.users[_word(event.target)])
+
+
+@applies(ev.UserNickChange)
+def user_nick_change(state: ServerState, event: ev.UserNickChange, stamp: Stamp) -> None:
+    user = state.users[_word(event.target)]
+    new_key = state.fold(event.new_nick)
+    if state.nicks.get(new_key, user.uid) != user.uid:
+        raise ApplyError(f"user.nick_change: {event.new_nick} is taken")
+    del state.nicks[state.fold(user.nick)]
+    state.nicks[new_key] = user.uid
+    user.nick = event.new_nick
+    user.nick_at = stamp.timestamp
+
+
+@applies(ev.UserModeChange)
+def user_mode_change(state: ServerState, event: ev.UserModeChange, stamp: Stamp) -> None:
+    user = state.users[_word(event.target)]
+    for change in event.changes:
+        if change.sign == "+":
+            user.modes.add(change.mode)
+        else:
+            user.modes.discard(change.mode)
+    if "o" not in user.modes:
+        user.oper = None
+    elif event.oper is not None:
+        user.oper = event.oper
+
+
+@applies(ev.UserAway)
+def user_away(state: ServerState, event: ev.UserAway, stamp: Stamp) -> None:
+    state.users[_word(event.target)].away = event.message or None
+
+
+@applies(ev.UserAccount)
+def user_account(state: ServerState, event: ev.UserAccount, stamp: Stamp) -> None:
+    state.users[_word(event.target)].account = event.account or None
+
+
+@applies(ev.UserHostChange)
+def user_host_change(state: ServerState, event: ev.UserHostChange, stamp: Stamp) -> None:
+    user = state.users[_word(event.target)]
+    user.username = event.username
+    user.host = event.host
+
+
+@applies(ev.UserRealnameChange)
+def user_realname_change(state: ServerState, event: ev.UserRealnameChange, stamp: Stamp) -> None:
+    state.users[_word(event.target)].realname = event.realname
+
+
+# --- channel ------------------------------------------------------------------------------------------------------
+
+
+@applies(ev.ChannelCreate)
+def channel_create(state: ServerState, event: ev.ChannelCreate, stamp: Stamp) -> None:
+    key = _word(event.target)
+    if key in state.channels:
+        raise ApplyError(f"channel.create: {key} is there already")
+    state.channels[key] = Channel(
+        key=key, name=event.name, created_at=stamp.timestamp, flags=set(event.modes)
+    )
+
+
+@applies(ev.ChannelDestroy)
+def channel_destroy(state: ServerState, event: ev.ChannelDestroy, stamp: Stamp) -> None:
+    channel = state.channels[_word(event.target)]
+    if channel.members:
+        raise ApplyError(f"channel.destroy: {channel.key} has members")
+    _remove_channel(state, channel)
+
+
+@applies(ev.ChannelJoin)
+def channel_join(state: ServerState, event: ev.ChannelJoin, stamp: Stamp) -> None:
+    channel = state.channels[_word(event.target)]
+    memberships = state.memberships[event.member_uid]
+    if event.member_uid in channel.members:
+        raise ApplyError(f"channel.join: {event.member_uid} is on {channel.key} already")
+    channel.members[event.member_uid] = CHANNEL_MODES.sort_prefixes(event.prefixes)
+    _remove_invite(state, channel, event.member_uid)
+    memberships[channel.key] = None
+
+
+@applies(ev.ChannelPart)
+def channel_part(state: ServerState, event: ev.ChannelPart, stamp: Stamp) -> None:
+    _remove_member(state, state.channels[_word(event.target)], event.member_uid)
+
+
+@applies(ev.ChannelKick)
+def channel_kick(state: ServerState, event: ev.ChannelKick, stamp: Stamp) -> None:
+    _remove_member(state, state.channels[_word(event.target)], event.member_uid)
+
+
+@applies(ev.ChannelInvite)
+def channel_invite(state: ServerState, event: ev.ChannelInvite, stamp: Stamp) -> None:
+    channel = state.channels[_word(event.target)]
+    uid = state.users[event.member_uid].uid
+    channel.invites[uid] = stamp.timestamp
+    state.invited.setdefault(uid, {})[channel.key] = None
+
+
+@applies(ev.ChannelTopicChange)
+def channel_topic_change(state: ServerState, event: ev.ChannelTopicChange, stamp: Stamp) -> None:
+    channel = state.channels[_word(event.target)]
+    channel.topic = Topic(event.topic, event.set_by, stamp.timestamp) if event.topic else None
+
+
+@applies(ev.ChannelModeChange)
+def channel_mode_change(state: ServerState, event: ev.ChannelModeChange, stamp: Stamp) -> None:
+    channel = state.channels[_word(event.target)]
+    for change in event.changes:
+        if change.uid is not None and change.uid not in channel.members:
+            raise ApplyError(f"channel.mode_change: {change.uid} is not on {channel.key}")
+    for change in event.changes:
+        _apply_mode(channel, change)
+
+
+def _apply_mode(channel: Channel, change: ev.ModeDelta) -> None:
+    adding = change.sign == "+"
+    if change.uid is not None:
+        others = channel.members[change.uid].replace(change.mode, "")
+        channel.members[change.uid] = CHANNEL_MODES.sort_prefixes(others + change.mode if adding else others)
+    elif adding and change.param is not None:
+        channel.params[change.mode] = change.param
+    elif adding:
+        channel.flags.add(change.mode)
+    else:
+        channel.params.pop(change.mode, None)
+        channel.flags.discard(change.mode)
+
+
+@applies(ev.ChannelBanAdd)
+def channel_ban_add(state: ServerState, event: ev.ChannelBanAdd, stamp: Stamp) -> None:
+    channel = state.channels[_word(event.target)]
+    entry = ListEntry(event.mask, event.set_by, stamp.timestamp, event.expires)
+    channel.lists.setdefault(event.mode, {})[state.fold(event.mask)] = entry
+
+
+@applies(ev.ChannelBanRemove)
+def channel_ban_remove(state: ServerState, event: ev.ChannelBanRemove, stamp: Stamp) -> None:
+    channel = state.channels[_word(event.target)]
+    entries = channel.lists[event.mode]
+    del entries[state.fold(event.mask)]
+    if not entries:
+        del channel.lists[event.mode]
+
+
+# --- server -------------------------------------------------------------------------------------------------------
+
+
+@applies(ev.ServerStart)
+def server_start(state: ServerState, event: ev.ServerStart, stamp: Stamp) -> None:
+    """The one event with implicit consequences: whoever a crash left on this node in the log is gone.
+
+    With them go the channels that they leave empty, permanent ones (+P) excepted.
+    """
+    casemap = CASEMAPS[event.casemapping]
+    for user in [user for user in state.users.values() if user.node == event.node]:
+        _remove_user(state, user)
+    empty = [channel for channel in state.channels.values() if not channel.members and "P" not in channel.flags]
+    for channel in empty:
+        _remove_channel(state, channel)
+    state.casemap = casemap
+    state.channel_modes = event.channel_modes
+
+
+# --- helpers ------------------------------------------------------------------------------------------------------
+
+
+def _word(value: str | None) -> str:
+    if value is None:
+        raise ApplyError("an event that changes the state needs a target")
+    return value
+
+
+def _remove_member(state: ServerState, channel: Channel, uid: str) -> None:
+    memberships = state.memberships[uid]
+    del channel.members[uid]
+    del memberships[channel.key]
+
+
+def _remove_invite(state: ServerState, channel: Channel, uid: str) -> None:
+    if channel.invites.pop(uid, None) is not None:
+        invited = state.invited[uid]
+        del invited[channel.key]
+        if not invited:
+            del state.invited[uid]
+
+
+def _remove_channel(state: ServerState, channel: Channel) -> None:
+    for uid in list(channel.invites):
+        _remove_invite(state, channel, uid)
+    del state.channels[channel.key]
+
+
+def _remove_user(state: ServerState, user: User) -> None:
+    for key in state.memberships.pop(user.uid):
+        del state.channels[key].members[user.uid]
+    for key in state.invited.pop(user.uid, ()):
+        del state.channels[key].invites[user.uid]
+    del state.nicks[state.fold(user.nick)]
+    del state.users[user.uid]

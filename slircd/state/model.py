@@ -1,0 +1,155 @@
+"""What there is: users, channels, and who is where.
+
+Mutable, but only by `apply`; everybody else reads.  The classes are msgspec structs, so that a snapshot is written and
+read by the library.  What can be derived (who has which nick, who is on which channels) is kept beside them as an
+index and is no part of a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from slircd.wire.casemap import CASEMAPS, CaseMap
+
+
+class User(msgspec.Struct, kw_only=True):
+    """Somebody on the network.  `host` is what people see, `real_host` and `ip` what staff may see."""
+
+    uid: str
+    nick: str
+    username: str
+    host: str
+    real_host: str
+    ip: str
+    realname: str
+    node: str
+    connected_at: str
+    nick_at: str
+    modes: set[str]
+    secure: bool = False
+    certfp: str | None = None
+    account: str | None = None
+    away: str | None = None
+    oper: str | None = None
+    """The name of the operator block, while +o is set."""
+
+    @property
+    def source(self) -> str:
+        """nick!user@host, as lines of this user are prefixed."""
+        return f"{self.nick}!{self.username}@{self.host}"
+
+    @property
+    def is_oper(self) -> bool:
+        """Whether the user has +o."""
+        return self.oper is not None
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """A channel's topic, who set it (nick!user@host) and when."""
+
+    text: str
+    set_by: str
+    set_at: str
+
+
+class ListEntry(msgspec.Struct, frozen=True):
+    """A mask on one of a channel's lists."""
+
+    mask: str
+    set_by: str
+    set_at: str
+    expires: str | None = None
+
+
+class Channel(msgspec.Struct, kw_only=True):
+    """A channel: `key` is its casefolded name, `name` the one that people see."""
+
+    key: str
+    name: str
+    created_at: str
+    topic: Topic | None = None
+    flags: set[str]
+    params: dict[str, str] = {}
+    """Modes with one parameter (k, l, f, j) and that parameter."""
+    members: dict[str, str] = {}
+    """UID to prefix modes, highest first, as letters ("" for an ordinary member), in order of joining."""
+    lists: dict[str, dict[str, ListEntry]] = {}
+    """List mode to entries by casefolded mask, in order of setting."""
+    invites: dict[str, str] = {}
+    """UIDs that were invited and have not joined yet, and when."""
+
+    def has_any(self, uid: str, modes: str) -> bool:
+        """Whether `uid` is a member with at least one of these prefix modes."""
+        return any(mode in modes for mode in self.members.get(uid, ""))
+
+    def entries(self, mode: str) -> dict[str, ListEntry]:
+        """The entries of one list; empty if there are none."""
+        return self.lists.get(mode, {})
+
+
+class ServerState:
+    """Everything that the log says is true now.
+
+    `users` by UID and `channels` by key hold the truth; `nicks`, `memberships` and `invited` are indexes over them that
+    `apply` keeps.  `sequence` and `timestamp` are those of the last applied event.
+    """
+
+    __slots__ = (
+        "casemap",
+        "channel_modes",
+        "channels",
+        "invited",
+        "memberships",
+        "nicks",
+        "sequence",
+        "timestamp",
+        "uid_counters",
+        "users",
+    )
+
+    def __init__(self) -> None:
+        self.casemap: CaseMap = CASEMAPS["ascii"]
+        self.channel_modes = ""
+        self.users: dict[str, User] = {}
+        self.channels: dict[str, Channel] = {}
+        self.nicks: dict[str, str] = {}
+        self.memberships: dict[str, dict[str, None]] = {}
+        """UID to the keys of its channels, in order of joining."""
+        self.invited: dict[str, dict[str, None]] = {}
+        """UID to the keys of channels that it is invited to; the other side of `Channel.invites`."""
+        self.uid_counters: dict[str, int] = {}
+        """Node to the number of its newest UID; UIDs are never used twice within a log."""
+        self.sequence = 0
+        self.timestamp = ""
+
+    def fold(self, name: str) -> str:
+        """The casefolded form of a nick, channel or mask under the network's CASEMAPPING."""
+        return self.casemap.fold(name)
+
+    def user_by_nick(self, nick: str) -> User | None:
+        """The user who has this nick now, or None."""
+        uid = self.nicks.get(self.casemap.fold(nick))
+        return None if uid is None else self.users[uid]
+
+    def channel_by_name(self, name: str) -> Channel | None:
+        """The channel of this name, or None."""
+        return self.channels.get(self.casemap.fold(name))
+
+    def channels_of(self, uid: str) -> Iterator[Channel]:
+        """The channels that a user is on, in order of joining."""
+        channels = self.channels
+        return (channels[key] for key in self.memberships.get(uid, ()))
+
+    def peers_of(self, uid: str) -> set[str]:
+        """UIDs that share a channel with `uid`, itself included if it is on one."""
+        peers: set[str] = set()
+        for channel in self.channels_of(uid):
+            peers.update(channel.members)
+        return peers
+
+    def replace_with(self, other: ServerState) -> None:
+        """Become equal to `other`, which must not be used afterwards; for a rebuild from the log."""
+        for slot in self.__slots__:
+            setattr(self, slot, getattr(other, slot))

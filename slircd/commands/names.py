@@ -1,0 +1,84 @@
+"""What a client is told of a channel's members and topic: on joining, and when it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from slircd.events.clock import parse_timestamp
+from slircd.state.model import Channel, User
+from slircd.wire.capabilities import MULTI_PREFIX, SERVER_TIME, USERHOST_IN_NAMES
+from slircd.wire.line import Line
+from slircd.wire.message import MAX_BODY, wrap
+from slircd.wire.modes import CHANNEL_MODES
+from slircd.wire.numerics import (
+    RPL_ENDOFNAMES,
+    RPL_NAMREPLY,
+    RPL_TOPIC,
+    RPL_TOPICWHOTIME,
+)
+
+if TYPE_CHECKING:
+    from slircd.network.server import IRCServer
+    from slircd.network.session import Session
+
+Send = Callable[[Line], None]
+
+
+def sees_member(channel: Channel, viewer: str, member: User, *, sees_hidden: bool = False) -> bool:
+    """Whether `viewer` may see that `member` is on the channel.
+
+    Invisible users (+i) show only to members; in an auditorium (+u) ordinary members show only to staff.
+    """
+    if viewer == member.uid or sees_hidden:
+        return True
+    if viewer not in channel.members:
+        return "i" not in member.modes and "u" not in channel.flags
+    if "u" in channel.flags and not channel.members[member.uid]:
+        return channel.has_any(viewer, "qaoh")
+    return True
+
+
+def names_lines(server: IRCServer, session: Session, channel: Channel) -> list[str]:
+    """The bodies of RPL_NAMREPLY and RPL_ENDOFNAMES for one channel, as `session` may see it."""
+    state = server.state
+    caps = session.caps
+    multi = bool(caps & MULTI_PREFIX)
+    hosts = caps & USERHOST_IN_NAMES
+    sees_hidden = bool(session.uid) and server.has_privilege(session.uid, "see-hidden")
+    plain = "u" not in channel.flags and session.uid in channel.members
+    words: list[str] = []
+    for uid, modes in channel.members.items():
+        user = state.users[uid]
+        if plain or sees_member(channel, session.uid, user, sees_hidden=sees_hidden):
+            symbols = CHANNEL_MODES.symbols(modes, multi) if modes else ""
+            words.append(symbols + (user.source if hosts else user.nick))
+    kind = "@" if "s" in channel.flags else "*" if "p" in channel.flags else "="
+    head = f":{server.name} {RPL_NAMREPLY.code} {session.display_nick} {kind} {channel.name} :"
+    room = MAX_BODY - 2 - len(head.encode())
+    lines = [head + text for text in wrap(words, room)]
+    return [*lines, end_of_names(server, session, channel.name)]
+
+
+def end_of_names(server: IRCServer, session: Session, name: str) -> str:
+    """The body of RPL_ENDOFNAMES for a channel, or for a name that is none."""
+    return f":{server.name} {RPL_ENDOFNAMES.code} {session.display_nick} {name} :{RPL_ENDOFNAMES.text}"
+
+
+def topic_lines(server: IRCServer, session: Session, channel: Channel) -> list[str]:
+    """The bodies of RPL_TOPIC and RPL_TOPICWHOTIME; none if there is no topic."""
+    if channel.topic is None:
+        return []
+    head = f":{server.name} %s {session.display_nick} {channel.name}"
+    set_at = int(parse_timestamp(channel.topic.set_at))
+    return [
+        f"{head % RPL_TOPIC.code} :{channel.topic.text}",
+        f"{head % RPL_TOPICWHOTIME.code} {channel.topic.set_by} {set_at}",
+    ]
+
+
+def send_channel_state(server: IRCServer, session: Session, channel: Channel, send: Send) -> None:
+    """What follows a client's own JOIN: topic and names (RFC 2812 3.2.1)."""
+    timestamp = server.timestamp() if session.caps & SERVER_TIME else ""
+    for body in (*topic_lines(server, session, channel), *names_lines(server, session, channel)):
+        send(Line(body, timestamp=timestamp))

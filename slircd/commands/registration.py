@@ -1,0 +1,327 @@
+"""Becoming a user: CAP, PASS, NICK, USER, and the welcome; and PING, PONG, QUIT, which work at any time."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Final
+
+from slircd.commands.registry import Context, Phase, command
+from slircd.commands.server_info import send_lusers, send_motd
+from slircd.commands.features import isupport_lines, mode_letters
+from slircd.about import version
+from slircd.events.clock import format_timestamp
+from slircd.rules.user import NewUser, check_nick, decide_connect, decide_disconnect, decide_nick
+from slircd.security.certificates import peer_fingerprint
+from slircd.wire.capabilities import CAP_NOTIFY, CAPABILITIES, names_of
+from slircd.wire.message import truncate_utf8, wrap
+from slircd.wire.names import clean_username
+from slircd.wire.numerics import (
+    ERR_INVALIDCAPCMD,
+    ERR_NEEDMOREPARAMS,
+    ERR_NONICKNAMEGIVEN,
+    ERR_NOORIGIN,
+    ERR_PASSWDMISMATCH,
+    RPL_CREATED,
+    RPL_ISUPPORT,
+    RPL_MYINFO,
+    RPL_VISIBLEHOST,
+    RPL_WELCOME,
+    RPL_YOURHOST,
+    NumericError,
+)
+
+if TYPE_CHECKING:
+    from slircd.network.server import IRCServer
+    from slircd.network.session import Session
+
+
+class Step(enum.Enum):
+    """What a client does on its way to become a user."""
+
+    NICK = "NICK"
+    USER = "USER"
+    CAP_BEGIN = "CAP LS or CAP REQ"
+    CAP_END = "CAP END"
+    REFUSED = "nick refused"
+
+
+class Stage(enum.Enum):
+    """How far a client is; the letters say what it still owes: a nick, a user name, the end of CAP negotiation."""
+
+    NU = "owes nick and user"
+    N = "owes nick"
+    U = "owes user"
+    NUC = "owes nick, user and CAP END"
+    NC = "owes nick and CAP END"
+    UC = "owes user and CAP END"
+    C = "owes CAP END"
+    COMPLETE = "may become a user"
+
+
+STAGES: Final[dict[tuple[Stage, Step], Stage]] = {
+    (Stage.NU, Step.NICK): Stage.U,
+    (Stage.NU, Step.USER): Stage.N,
+    (Stage.NU, Step.CAP_BEGIN): Stage.NUC,
+    (Stage.N, Step.NICK): Stage.COMPLETE,
+    (Stage.N, Step.CAP_BEGIN): Stage.NC,
+    (Stage.U, Step.NICK): Stage.U,
+    (Stage.U, Step.USER): Stage.COMPLETE,
+    (Stage.U, Step.CAP_BEGIN): Stage.UC,
+    (Stage.NUC, Step.NICK): Stage.UC,
+    (Stage.NUC, Step.USER): Stage.NC,
+    (Stage.NUC, Step.CAP_BEGIN): Stage.NUC,
+    (Stage.NUC, Step.CAP_END): Stage.NU,
+    (Stage.NC, Step.NICK): Stage.C,
+    (Stage.NC, Step.CAP_BEGIN): Stage.NC,
+    (Stage.NC, Step.CAP_END): Stage.N,
+    (Stage.UC, Step.NICK): Stage.UC,
+    (Stage.UC, Step.USER): Stage.C,
+    (Stage.UC, Step.CAP_BEGIN): Stage.UC,
+    (Stage.UC, Step.CAP_END): Stage.U,
+    (Stage.C, Step.NICK): Stage.C,
+    (Stage.C, Step.CAP_BEGIN): Stage.C,
+    (Stage.C, Step.CAP_END): Stage.COMPLETE,
+    (Stage.COMPLETE, Step.REFUSED): Stage.N,
+}
+"""What each step leads to; a step that is not here changes nothing."""
+
+
+class Registration:
+    """What a client has said of itself before it is a user; the password is forgotten as soon as it is checked."""
+
+    __slots__ = ("nick", "password", "realname", "stage", "username")
+
+    def __init__(self) -> None:
+        self.stage = Stage.NU
+        self.nick: str | None = None
+        self.username = ""
+        self.realname = ""
+        self.password: str | None = None
+
+    def take(self, step: Step) -> None:
+        """Note that the client has done `step`."""
+        self.stage = STAGES.get((self.stage, step), self.stage)
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+@command("PASS", params=1, phase=Phase.REGISTERING)
+def pass_(ctx: Context, password: str) -> None:
+    """PASS <password>  (RFC 2812 3.1.1)
+
+    The password of the server, where it asks for one; before NICK and USER.
+    """
+    _registration(ctx).password = password
+
+
+@command("NICK", phase=Phase.ANY)
+async def nick(ctx: Context, wanted: str = "") -> None:
+    """NICK <nickname>  (RFC 2812 3.1.2)
+
+    Takes a nick, or changes it.
+    """
+    if not wanted:
+        raise NumericError(ERR_NONICKNAMEGIVEN)
+    max_length = ctx.config.limits.nicklen
+    if ctx.session.is_registered:
+        await ctx.emit(decide_nick(ctx.state, ctx.uid, ctx.uid, wanted, max_length))
+        return
+    check_nick(ctx.state, wanted, max_length)
+    registration = _registration(ctx)
+    registration.nick = wanted
+    registration.take(Step.NICK)
+    await _register_if_complete(ctx)
+
+
+@command("USER", params=4, phase=Phase.REGISTERING)
+async def user(ctx: Context, username: str, _mode: str, _unused: str, realname: str) -> None:
+    """USER <username> 0 * <realname>  (RFC 2812 3.1.3)
+
+    Tells who the user is; once, while registering.
+    """
+    if not username or not realname:
+        raise NumericError(ERR_NEEDMOREPARAMS, "USER")
+    registration = _registration(ctx)
+    limits = ctx.config.limits
+    registration.username = clean_username(username, limits.userlen - 1)
+    registration.realname = truncate_utf8(realname, limits.reallen)
+    registration.take(Step.USER)
+    await _register_if_complete(ctx)
+
+
+@command("CAP", params=1, phase=Phase.ANY)
+async def cap(ctx: Context, subcommand: str, argument: str = "") -> None:
+    """CAP LS [302] | LIST | REQ :<capabilities> | END  (IRCv3 capability-negotiation)
+
+    Says which extensions the server has, and asks for them.
+    """
+    verb = subcommand.upper()
+    if verb == "LS":
+        _cap_ls(ctx, argument)
+    elif verb == "LIST":
+        _cap_lines(ctx, "LIST", names_of(ctx.caps), several=True)
+    elif verb == "REQ":
+        _cap_req(ctx, argument)
+    elif verb == "END":
+        if ctx.session.registration is not None:
+            ctx.session.registration.take(Step.CAP_END)
+            await _register_if_complete(ctx)
+    else:
+        raise NumericError(ERR_INVALIDCAPCMD, subcommand)
+
+
+def _cap_ls(ctx: Context, version: str) -> None:
+    session = ctx.session
+    if session.registration is not None:
+        session.registration.take(Step.CAP_BEGIN)
+    modern = version.isdigit() and int(version) >= 302
+    if modern:
+        session.caps |= CAP_NOTIFY
+    _cap_lines(ctx, "LS", list(CAPABILITIES), several=modern)
+
+
+def _cap_lines(ctx: Context, verb: str, names: list[str], *, several: bool) -> None:
+    head = f"CAP {ctx.nick} {verb}"
+    lines = list(wrap(names, 400)) if several else [" ".join(names)]
+    for more in lines[:-1]:
+        ctx.from_server(f"{head} * :{more}")
+    ctx.from_server(f"{head} :{lines[-1] if lines else ''}")
+
+
+def _cap_req(ctx: Context, argument: str) -> None:
+    session = ctx.session
+    if session.registration is not None:
+        session.registration.take(Step.CAP_BEGIN)
+    caps = session.caps
+    for word in argument.split():
+        bit = CAPABILITIES.get(word.removeprefix("-"))
+        if bit is None:
+            ctx.from_server(f"CAP {ctx.nick} NAK :{argument}")
+            return
+        caps = caps & ~bit if word.startswith("-") else caps | bit
+    # The answer goes out with the tags of before: the client cannot know yet that it has what it asked for.
+    ctx.from_server(f"CAP {ctx.nick} ACK :{argument}")
+    session.caps = caps
+
+
+@command("PING", phase=Phase.ANY, free=True)
+def ping(ctx: Context, token: str = "") -> None:
+    """PING <token>  (RFC 2812 3.7.2)
+
+    Asks for a PONG.
+    """
+    if not token:
+        raise NumericError(ERR_NOORIGIN)
+    ctx.from_server(f"PONG {ctx.server.name} :{token}", free=True)
+
+
+@command("PONG", phase=Phase.ANY, free=True)
+def pong(ctx: Context) -> None:
+    """PONG <token>  (RFC 2812 3.7.3)
+
+    Answers a PING of the server; any line does as well.
+    """
+
+
+@command("QUIT", phase=Phase.ANY)
+def quit_(ctx: Context, reason: str = "") -> None:
+    """QUIT [<reason>]  (RFC 2812 3.1.7)
+
+    Leaves the network.
+    """
+    text = truncate_utf8(reason, ctx.config.limits.quitlen)
+    ctx.session.close(f"Quit: {text}" if text else "Client quit")
+
+
+# --- completing ---------------------------------------------------------------------------------------------------
+
+
+def _registration(ctx: Context) -> Registration:
+    registration = ctx.session.registration
+    if registration is None:
+        raise RuntimeError("the registry let a registered client register")
+    return registration
+
+
+async def _register_if_complete(ctx: Context) -> None:
+    registration = _registration(ctx)
+    session, server = ctx.session, ctx.server
+    if registration.stage is not Stage.COMPLETE or session.is_closed:
+        return
+    if not await _password_is_right(server, registration):
+        ctx.reply(ERR_PASSWDMISMATCH)
+        session.close("Bad password")
+        return
+    if session.is_closed or registration.nick is None:
+        return
+    session.certfp = peer_fingerprint(session.transport) if session.secure else None
+    uid, number = server.users.new_uid()
+    host, modes = _host_and_modes(server, session)
+    new = NewUser(
+        uid=uid,
+        number=number,
+        node=server.users.node,
+        nick=registration.nick,
+        username="~" + registration.username,
+        host=host,
+        real_host=session.address or "localhost",
+        ip=session.address,
+        realname=registration.realname,
+        modes=modes,
+        secure=session.secure,
+        certfp=session.certfp,
+    )
+    # The session has to be known before the event is rendered, and is nobody's again if it is refused.
+    server.users.attach(uid, session)
+    try:
+        await ctx.emit(decide_connect(server.state, new))
+    except NumericError:
+        registration.nick = None
+        registration.take(Step.REFUSED)
+        raise
+    finally:
+        if uid not in server.state.users:
+            server.users.detach(uid, session)
+    if session.is_closed:
+        await ctx.emit(decide_disconnect(server.state, uid, uid, "Connection closed"))
+        return
+    session.registered_as(uid)
+    _welcome(ctx)
+
+
+async def _password_is_right(server: IRCServer, registration: Registration) -> bool:
+    password, registration.password = registration.password, None
+    wanted = server.config.server.password_hash
+    if wanted is None:
+        return True
+    return password is not None and await server.passwords.verify(wanted, password)
+
+
+def _host_and_modes(server: IRCServer, session: Session) -> tuple[str, str]:
+    modes = set(server.config.server.default_user_modes)
+    host = session.address or "localhost"
+    if server.config.cloak.enabled:
+        modes.add("x")
+        host = server.cloak.cloak(session.address)
+    if session.secure:
+        modes.add("Z")
+    # A host that begins with a colon would be taken for a trailing parameter.
+    return (f"0{host}" if host.startswith(":") else host), "".join(sorted(modes))
+
+
+def _welcome(ctx: Context) -> None:
+    server, user = ctx.server, ctx.user
+    letters = mode_letters()
+    ctx.reply(RPL_WELCOME, text=f"Welcome to the {ctx.config.server.network} Network, {user.source}")
+    ctx.reply(RPL_YOURHOST, text=f"Your host is {server.name}, running version slircd-{version()}")
+    started = format_timestamp(server.started_s)
+    ctx.reply(RPL_CREATED, text=f"This server was started {started[:19].replace('T', ' ')} UTC")
+    ctx.reply(RPL_MYINFO, server.name, f"slircd-{version()}", *letters)
+    for tokens in isupport_lines(ctx.config):
+        ctx.reply(RPL_ISUPPORT, *tokens)
+    send_lusers(ctx)
+    send_motd(ctx)
+    ctx.send_text(f":{user.source} MODE {user.nick} +{''.join(sorted(user.modes))}")
+    if "x" in user.modes:
+        ctx.reply(RPL_VISIBLEHOST, user.host)

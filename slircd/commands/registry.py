@@ -1,0 +1,274 @@
+"""The registry of commands, and the context in which a handler runs.
+
+A handler turns words into a question or a decision.  It never writes to a socket: it replies through its context, or
+emits events, whose rendering is what the clients see.  The registry has checked phase, number of parameters and
+privilege before a handler runs.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from slircd.events.types import Event
+from slircd.wire.capabilities import BATCH, SERVER_TIME, STANDARD_REPLIES
+from slircd.wire.line import Line
+from slircd.wire.numerics import (
+    ERR_ALREADYREGISTERED,
+    ERR_NEEDMOREPARAMS,
+    ERR_NOPRIVILEGES,
+    ERR_NOTREGISTERED,
+    ERR_TOOMANYTARGETS,
+    Numeric,
+    NumericError,
+    StandardReply,
+)
+
+if TYPE_CHECKING:
+    from slircd.config.sections import Config
+    from slircd.events.bus import Record
+    from slircd.network.channels import ChannelService
+    from slircd.network.server import IRCServer
+    from slircd.network.session import Session
+    from slircd.state.model import ServerState, User
+    from slircd.wire.message import Message
+
+
+class Phase(enum.Enum):
+    """When a command may be used."""
+
+    ANY = "any"
+    REGISTERING = "registering"
+    REGISTERED = "registered"
+
+
+Handler = Callable[..., Coroutine[Any, Any, None] | None]
+H = TypeVar("H", bound=Handler)
+
+
+class Command(NamedTuple):
+    """One row of the registry.  `free` commands take no token from the flood bucket."""
+
+    name: str
+    handler: Handler
+    phase: Phase
+    min_params: int
+    max_params: int | None
+    privilege: str | None
+    free: bool
+    help: str
+
+
+COMMANDS: Final[dict[str, Command]] = {}
+
+
+def command(
+    name: str,
+    *,
+    params: int = 0,
+    phase: Phase = Phase.REGISTERED,
+    privilege: str | None = None,
+    free: bool = False,
+) -> Callable[[H], H]:
+    """Register the decorated handler `(ctx, *parameters)`, plain or async, under `name`.
+
+    `params` is the least number of parameters; what the handler's signature cannot take is dropped.  `privilege` is
+    what the user's operator class must grant.  The docstring is the text of HELP, its first line the syntax.
+    """
+
+    def register(handler: H) -> H:
+        if name in COMMANDS:
+            raise ValueError(f"two handlers for {name}")
+        positional = 0
+        unlimited = False
+        for parameter in list(inspect.signature(handler).parameters.values())[1:]:
+            unlimited = unlimited or parameter.kind is parameter.VAR_POSITIONAL
+            positional += parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        COMMANDS[name] = Command(
+            name,
+            handler,
+            phase,
+            params,
+            None if unlimited else positional,
+            privilege,
+            free,
+            inspect.getdoc(handler) or "",
+        )
+        return handler
+
+    return register
+
+
+class Context:
+    """One command of one client: who asked, and how to answer.
+
+    With a label (labeled-response) all that the client is sent as an answer is collected, the echo of its own events
+    included, and leaves as one labelled line or batch when the command is done.
+    """
+
+    __slots__ = ("_answers", "label", "message", "server", "session")
+
+    def __init__(self, server: IRCServer, session: Session, message: Message, label: str | None) -> None:
+        self.server = server
+        self.session = session
+        self.message = message
+        self.label = label
+        self._answers: list[Line] | None = None if label is None else []
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ServerState:
+        """The state of the network, to read."""
+        return self.server.state
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force; REHASH replaces it."""
+        return self.server.config
+
+    @property
+    def uid(self) -> str:
+        """The UID of the client's user; only for commands of phase REGISTERED."""
+        return self.session.uid
+
+    @property
+    def user(self) -> User:
+        """The client's user; only for commands of phase REGISTERED."""
+        return self.server.state.users[self.session.uid]
+
+    @property
+    def nick(self) -> str:
+        """What numerics call the client: its nick, or * before it has one."""
+        return self.session.display_nick
+
+    @property
+    def caps(self) -> int:
+        """The capabilities that the client has negotiated, as bits."""
+        return self.session.caps
+
+    def has_privilege(self, privilege: str) -> bool:
+        """Whether the client's user is an operator whose class grants `privilege` now."""
+        return self.server.has_privilege(self.session.uid, privilege)
+
+    def require_privilege(self, privilege: str) -> None:
+        """Raise ERR_NOPRIVILEGES unless the client has `privilege`."""
+        if not self.has_privilege(privilege):
+            raise NumericError(ERR_NOPRIVILEGES)
+
+    def channel(self, name: str) -> ChannelService:
+        """The live channel of this name; raises ERR_NOSUCHCHANNEL."""
+        return self.server.channels.named(name)
+
+    # --- answering ------------------------------------------------------------------------------------------------
+
+    def reply(self, numeric: Numeric, *params: object, text: str | None = None) -> None:
+        """Answer with a numeric: the client's nick, `params`, and `text` or the numeric's fixed text as trailing."""
+        trailing = numeric.text if text is None else text
+        words = [self.server.name, numeric.code, self.nick, *map(str, params)]
+        if text is not None or trailing:
+            self.send_text(f":{' '.join(words)} :{trailing}")
+        else:
+            self.send_text(f":{' '.join(words)}")
+
+    def send_text(self, body: str, *, free: bool = False) -> None:
+        """Answer with a line of the server, `body` being complete with its source; `free` as in `send`."""
+        timestamp = self.server.timestamp() if self.session.caps & SERVER_TIME else ""
+        self.send(Line(body, timestamp=timestamp), free=free)
+
+    def from_server(self, rest: str, *, free: bool = False) -> None:
+        """Answer with a line whose source is the server."""
+        self.send_text(f":{self.server.name} {rest}", free=free)
+
+    def notice(self, text: str) -> None:
+        """Answer with a NOTICE from the server."""
+        self.from_server(f"NOTICE {self.nick} :{text}")
+
+    def standard_reply(self, kind: str, code: str, *context: str, text: str, command: str | None = None) -> None:
+        """Answer FAIL, WARN or NOTE (IRCv3 standard-replies); a NOTICE for clients without the capability."""
+        name = command or self.message.command
+        if self.session.caps & STANDARD_REPLIES:
+            self.from_server(" ".join([kind, name, code, *context]) + f" :{text}")
+        else:
+            self.notice(f"{kind} {name} {code}: {text}")
+
+    def send(self, line: Line, *, free: bool = False) -> None:
+        """Answer with `line`; a `free` one shows nothing of the state, so it need not wait for the log."""
+        if self._answers is None:
+            self.session.send(line, free=free)
+        else:
+            self._answers.append(line)
+
+    def refuse(self, error: NumericError | StandardReply) -> None:
+        """Answer with the error that a rule or the order raised."""
+        if isinstance(error, NumericError):
+            self.reply(error.numeric, *error.params, text=error.text)
+        else:
+            self.standard_reply(error.kind, error.code, *error.context, text=error.text, command=error.command)
+
+    def finish(self) -> None:
+        """The command is done: send what was collected for the label.  Afterwards answers go out at once."""
+        answers, self._answers = self._answers, None
+        if answers is None or self.label is None:
+            return
+        session = self.session
+        if not answers:
+            session.send(Line(f":{self.server.name} ACK", timestamp=self.server.timestamp()), {"label": self.label})
+        elif len(answers) == 1:
+            session.send(answers[0], {"label": self.label})
+        elif not session.caps & BATCH:
+            for answer in answers:
+                session.send(answer)
+        else:
+            reference = session.next_batch()
+            session.send(
+                Line(f":{self.server.name} BATCH +{reference} labeled-response"), {"label": self.label}
+            )
+            for answer in answers:
+                session.send(answer, {"batch": reference})
+            session.send(Line(f":{self.server.name} BATCH -{reference}"))
+
+    # --- deciding -------------------------------------------------------------------------------------------------
+
+    def emit(self, events: Iterable[Event]) -> Deferred[tuple[Record, ...]]:
+        """Give a decision to the bus, with this command as its origin; see EventBus.emit."""
+        return self.server.bus.emit(events, self)
+
+
+def targets(words: str, limit: int | None = None) -> Iterator[str]:
+    """The items of a comma-separated list, without empty ones and repetitions.
+
+    Raises ERR_TOOMANYTARGETS, before the first is given out, if there are more than `limit`.
+    """
+    items = list(dict.fromkeys(item for item in words.split(",") if item))
+    if limit is not None and len(items) > limit:
+        raise NumericError(ERR_TOOMANYTARGETS, items[limit], text=f"Too many targets, at most {limit} are allowed")
+    return iter(items)
+
+
+def check(entry: Command, ctx: Context) -> None:
+    """Raise the numeric that says why the client may not use this command as it did."""
+    registered = ctx.session.is_registered
+    if entry.phase is Phase.REGISTERED and not registered:
+        raise NumericError(ERR_NOTREGISTERED)
+    if entry.phase is Phase.REGISTERING and registered:
+        raise NumericError(ERR_ALREADYREGISTERED)
+    params = ctx.message.params
+    if len(params) < entry.min_params:
+        raise NumericError(ERR_NEEDMOREPARAMS, entry.name)
+    if entry.privilege is not None:
+        ctx.require_privilege(entry.privilege)
+
+
+def arguments(entry: Command, params: tuple[str, ...]) -> tuple[str, ...]:
+    """The parameters that the handler can take."""
+    return params if entry.max_params is None else params[: entry.max_params]
+
+
+def tags_of(message: Message) -> Mapping[str, str]:
+    """The client-only tags of a message (names that begin with +), to be passed on."""
+    return {name: value for name, value in message.tags.items() if name.startswith("+")}

@@ -1,0 +1,141 @@
+"""The live side of channels: one service per channel, with the sessions that hear it.
+
+What is allowed on a channel the rules know; what a channel is the state knows.  A ChannelService knows who of it is
+connected here, and is the door through which the channel's events are emitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, cast
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred
+
+from slircd.events.types import Event
+from slircd.state.model import Channel, ServerState
+from slircd.wire.line import Line
+from slircd.wire.numerics import ERR_NOSUCHCHANNEL, NumericError
+
+if TYPE_CHECKING:
+    from slircd.events.bus import EventBus, Record
+    from slircd.network.session import Session
+    from slircd.network.users import UserRegistry
+
+
+class ChannelService(Service):
+    """A live channel.  `sessions` are those of its members on this node, in order of joining."""
+
+    def __init__(self, state: ServerState, bus: EventBus, key: str) -> None:
+        self.setName(key)
+        self.key = key
+        self.sessions: dict[Session, None] = {}
+        self.counters: dict[str, list[float]] = {}
+        """Recent moments (seconds) per counter of +f and +j; session facts, not state."""
+        self._state = state
+        self._bus = bus
+
+    @property
+    def channel(self) -> Channel:
+        """What the state says of it."""
+        return self._state.channels[self.key]
+
+    def emit(self, events: Iterable[Event], origin: object | None = None) -> Deferred[tuple[Record, ...]]:
+        """Emit a decision about this channel; see EventBus.emit."""
+        return self._bus.emit(events, origin)
+
+    def broadcast(self, line: Line, *, but: Session | None = None) -> None:
+        """Send `line` to every session that is here, except `but`."""
+        for session in self.sessions:
+            if session is not but:
+                session.send(line)
+
+    def within(self, counter: str, now: float, seconds: float) -> int:
+        """Count one more occurrence of `counter` at `now`; returns how many fell into the last `seconds`."""
+        recent = [moment for moment in self.counters.get(counter, ()) if moment > now - seconds]
+        recent.append(now)
+        self.counters[counter] = recent
+        return len(recent)
+
+
+class ChannelsService(MultiService):
+    """The live channels, each a child service named by its casefolded name."""
+
+    def __init__(self, state: ServerState, users: UserRegistry) -> None:
+        super().__init__()
+        self.setName("channels")
+        self._state = state
+        self._users = users
+        self._bus: EventBus | None = None
+
+    def use(self, bus: EventBus) -> None:
+        """Emit through `bus`; make a service for each channel that the state has."""
+        self._bus = bus
+        for key in self._state.channels:
+            if key not in self.namedServices:
+                self.created(key)
+
+    # MultiService keeps its children in a list, where removing one of 20,000 costs a scan; named children suffice.
+
+    def addService(self, service: IService) -> None:
+        """Add a channel; RuntimeError if one of its name is here."""
+        name = cast("str", service.name)
+        if name in self.namedServices:
+            raise RuntimeError(f"a channel {name!r} is here already")
+        self.namedServices[name] = service
+        if self.running:
+            service.privilegedStartService()
+            service.startService()
+
+    def removeService(self, service: IService) -> Deferred[None] | None:
+        """Remove a channel."""
+        del self.namedServices[cast("str", service.name)]
+        if self.running:
+            return cast("Deferred[None] | None", service.stopService())
+        return None
+
+    def __iter__(self) -> Iterator[ChannelService]:
+        return iter(list(self.namedServices.values()))
+
+    def get(self, key: str) -> ChannelService | None:
+        """The live channel with this casefolded name, or None."""
+        return cast("ChannelService | None", self.namedServices.get(key))
+
+    def named(self, name: str) -> ChannelService:
+        """The live channel of this name; raises ERR_NOSUCHCHANNEL."""
+        service = self.get(self._state.fold(name))
+        if service is None:
+            raise NumericError(ERR_NOSUCHCHANNEL, name)
+        return service
+
+    # --- kept in step with the state by the renderer ----------------------------------------------------------------
+
+    def created(self, key: str) -> ChannelService:
+        """The channel came into being."""
+        if self._bus is None:
+            raise RuntimeError("channels need their bus first")
+        service = ChannelService(self._state, self._bus, key)
+        service.setServiceParent(self)
+        return service
+
+    def destroyed(self, key: str) -> None:
+        """The channel is gone."""
+        service = self.get(key)
+        if service is not None:
+            service.disownServiceParent()
+
+    def joined(self, key: str, uid: str) -> ChannelService | None:
+        """The user is on the channel: its sessions hear it from now on."""
+        service = self.get(key)
+        if service is not None:
+            service.sessions.update(dict.fromkeys(self._users.sessions_of(uid)))
+        return service
+
+    def left(self, key: str, sessions: Iterable[Session]) -> None:
+        """These sessions hear the channel no longer."""
+        service = self.get(key)
+        if service is not None:
+            for session in sessions:
+                service.sessions.pop(session, None)
+
+

@@ -1,0 +1,242 @@
+"""Output: what a client is sent, in order, when it may be sent, and as few writes as possible.
+
+Two rules.  A line waits in the outbox until the log is committed up to the last event that was applied when the line
+was made (the output gate): any later answer could reveal that event, so the rule is the whole server's, and where
+nothing is unwritten nothing waits.  What may go is collected and leaves in one write per client at the end of the
+reactor's turn.
+
+A client that does not read is cut when its outbox exceeds its limit; it never makes the server grow, and nobody else
+waits for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.interfaces import IPushProducer, IReactorTime, ITransport
+from twisted.internet.tcp import Server as TCPServer
+from zope.interface import implementer
+
+
+class OutputGate:
+    """Knows how far the state, which output shows, is ahead of the log, which survives a crash."""
+
+    __slots__ = ("_waiting", "applied_sequence", "closed", "committed_sequence", "strict")
+
+    def __init__(self, *, strict: bool = True) -> None:
+        """`strict` False never holds anything back: the last batch can then be lost after it was seen."""
+        self.strict = strict
+        self.applied_sequence = 0
+        self.committed_sequence = 0
+        self.closed = False
+        self._waiting: list[Outbox] = []
+
+    def applied(self, sequence: int) -> None:
+        """From now on output shows the state up to `sequence`."""
+        self.applied_sequence = sequence
+        self.closed = self.strict and sequence > self.committed_sequence
+
+    def committed(self, sequence: int) -> None:
+        """The log is safe up to `sequence`: let go what waited for that."""
+        self.committed_sequence = max(self.committed_sequence, sequence)
+        self.closed = self.strict and self.applied_sequence > self.committed_sequence
+        waiting = self._waiting
+        self._waiting = []
+        for outbox in waiting:
+            if outbox.release(sequence):
+                self._waiting.append(outbox)
+
+    def wait(self, outbox: Outbox) -> None:
+        """Have `outbox` told of the next commit."""
+        self._waiting.append(outbox)
+
+
+class Flusher:
+    """Collects the outboxes that have something to send, and flushes them once at the end of the turn."""
+
+    __slots__ = ("_dirty", "_reactor")
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self._dirty: list[Outbox] = []
+
+    def add(self, outbox: Outbox) -> None:
+        """Flush `outbox` at the end of this turn."""
+        if not self._dirty:
+            self._reactor.callLater(0, self.flush)
+        self._dirty.append(outbox)
+
+    def flush(self) -> None:
+        """Send what every outbox has ready."""
+        dirty = self._dirty
+        self._dirty = []
+        for outbox in dirty:
+            outbox.flush()
+
+
+@implementer(IPushProducer)
+class Outbox:
+    """The lines on their way to one client.
+
+    `on_overflow` is called once, when more than `limit` bytes wait.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_dirty",
+        "_flusher",
+        "_gate",
+        "_held",
+        "_on_overflow",
+        "_paused",
+        "_ready",
+        "_send",
+        "_transport",
+        "limit",
+        "size",
+    )
+
+    def __init__(
+        self,
+        gate: OutputGate,
+        flusher: Flusher,
+        transport: Any,
+        *,
+        limit: int,
+        on_overflow: Callable[[], None],
+    ) -> None:
+        self.limit = limit
+        self.size = 0
+        self._gate = gate
+        self._flusher = flusher
+        self._transport = transport
+        self._send: Callable[[bytes], None] = _sender(transport)
+        self._on_overflow: Callable[[], None] | None = on_overflow
+        self._ready: list[bytes] = []
+        self._held: deque[tuple[int, list[bytes]]] = deque()
+        self._paused = False
+        self._dirty = False
+        self._closing = False
+        transport.registerProducer(self, True)
+
+    @property
+    def holding(self) -> bool:
+        """Whether lines wait for the log."""
+        return bool(self._held)
+
+    def append(self, data: bytes, *, free: bool = False) -> None:
+        """Send `data` (whole lines) when the log allows it, after all that was appended before.
+
+        `free` data shows nothing of the state, so it waits only behind lines that do.
+        """
+        if self._closing:
+            return
+        self.size += len(data)
+        gate = self._gate
+        if self._held or (gate.closed and not free):
+            self._hold(data)
+        else:
+            self._ready.append(data)
+            if not self._dirty:
+                self._dirty = True
+                self._flusher.add(self)
+        if self.size > self.limit and self._on_overflow is not None:
+            on_overflow, self._on_overflow = self._on_overflow, None
+            on_overflow()
+
+    def _hold(self, data: bytes) -> None:
+        sequence = self._gate.applied_sequence
+        if not self._held:
+            self._gate.wait(self)
+        elif self._held[-1][0] >= sequence:
+            self._held[-1][1].append(data)
+            return
+        self._held.append((sequence, [data]))
+
+    def release(self, sequence: int) -> bool:
+        """The log is safe up to `sequence`; True if something waits for more than that."""
+        held = self._held
+        while held and held[0][0] <= sequence:
+            self._ready.extend(held.popleft()[1])
+        if self._ready and not self._dirty:
+            self._dirty = True
+            self._flusher.add(self)
+        return bool(held)
+
+    def flush(self) -> None:
+        """Hand the transport what may go, in one write."""
+        self._dirty = False
+        if self._paused:
+            return
+        if self._ready:
+            data = self._ready[0] if len(self._ready) == 1 else b"".join(self._ready)
+            self._ready.clear()
+            self.size -= len(data)
+            self._send(data)
+        if self._closing and not self._held and not self._ready:
+            self._end()
+
+    def close(self) -> None:
+        """Take no more lines; close the connection when those that are here have gone out."""
+        if not self._closing:
+            self._closing = True
+            if not self._dirty:
+                self._dirty = True
+                self._flusher.add(self)
+
+    def discard(self) -> None:
+        """Forget everything: the connection is gone, or the client does not read."""
+        self._closing = True
+        self._ready.clear()
+        self._held.clear()
+        self.size = 0
+
+    def _end(self) -> None:
+        self._transport.unregisterProducer()
+        self._transport.loseConnection()
+
+    # --- IPushProducer: the transport says when its own buffer is full --------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full: keep what comes."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty again."""
+        self._paused = False
+        self.flush()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        self.discard()
+
+
+_MAX_DIRECT: Final = 131_072
+
+
+def _sender(transport: ITransport) -> Callable[[bytes], None]:
+    """How to write to `transport`: straight to the socket where that is a plain TCP connection.
+
+    `transport.write` buffers and waits for the reactor to call the socket writable, which doubles the system calls
+    of a small write.  `writeSomeData` is what the reactor itself would call then.
+    """
+    write: Callable[[bytes], None] = transport.write
+    if type(transport) is not TCPServer:
+        return write
+    tcp: Any = transport
+
+    def send(data: bytes) -> None:
+        # The order of bytes is kept only if nothing is buffered, hence the look into FileDescriptor's buffers.
+        if tcp._tempDataBuffer or len(tcp.dataBuffer) > tcp.offset or len(data) > _MAX_DIRECT or not tcp.connected:
+            write(data)
+            return
+        sent = tcp.writeSomeData(data)
+        if not isinstance(sent, int) or sent < 0:
+            # The reactor will meet the same error on its own write, and report the loss in the usual way.
+            write(data)
+        elif sent < len(data):
+            write(data[sent:])
+
+    return send

@@ -1,0 +1,376 @@
+"""Rendering: an applied event becomes lines, and finds the sessions that may see them.
+
+One function per event class, run after the whole decision was applied, so a renderer sees the state as it is then.
+What a client may not see is decided here and nowhere else.  The live services (sessions of channels and users) are kept
+in step here too, because nothing else announces a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from slircd.commands.names import send_channel_state
+from slircd.commands.registry import Context
+from slircd.events import types as ev
+from slircd.events.bus import Record
+from slircd.network.users import Gone
+from slircd.state.apply import Stamp
+from slircd.state.model import Channel, User
+from slircd.wire.capabilities import (
+    ACCOUNT_NOTIFY,
+    AWAY_NOTIFY,
+    CHGHOST,
+    EXTENDED_JOIN,
+    INVITE_NOTIFY,
+    SETNAME,
+)
+from slircd.wire.line import Line
+from slircd.wire.modes import Change, format_changes
+
+if TYPE_CHECKING:
+    from slircd.network.server import IRCServer
+    from slircd.network.session import Session
+
+E = TypeVar("E", bound=ev.Event)
+Render = Callable[["Rendering", Any, Stamp], None]
+
+RENDERERS: Final[dict[type[ev.Event], Render]] = {}
+
+INVISIBLE: Final = frozenset({ev.OperLogin, ev.OperKill, ev.OperRehash, ev.ServerStart, ev.ServerStop})
+"""Event classes that no line shows: they stand beside one that does, or are for the log alone."""
+
+
+MODE_EVENTS: Final = frozenset({ev.ChannelModeChange, ev.ChannelBanAdd, ev.ChannelBanRemove})
+"""Event classes that become MODE lines; consecutive ones become one."""
+
+
+def renders(cls: type[E]) -> Callable[[Callable[[Rendering, E, Stamp], None]], Render]:
+    """Register the decorated function as the renderer of one event class."""
+
+    def register(function: Callable[[Rendering, E, Stamp], None]) -> Render:
+        RENDERERS[cls] = function
+        return function
+
+    return register
+
+
+class Renderer:
+    """What the bus calls with each applied decision."""
+
+    def __init__(self, server: IRCServer) -> None:
+        self._server = server
+
+    def __call__(self, records: Sequence[Record], origin: object | None) -> None:
+        """Render a decision; `origin` is the command that it answers, if it is one of a client."""
+        rendering = Rendering(self._server, origin if isinstance(origin, Context) else None)
+        for event, stamp in records:
+            render = RENDERERS.get(type(event))
+            if render is not None:
+                if type(event) not in MODE_EVENTS:
+                    rendering.flush_modes()
+                render(rendering, event, stamp)
+        rendering.flush_modes()
+
+
+class Rendering:
+    """One decision on its way to the clients."""
+
+    __slots__ = ("_modes", "origin", "server", "state")
+
+    def __init__(self, server: IRCServer, origin: Context | None) -> None:
+        self.server = server
+        self.state = server.state
+        self.origin = origin
+        self._modes: tuple[str, str, Stamp, list[Change]] | None = None
+
+    # --- who ------------------------------------------------------------------------------------------------------
+
+    def source_of(self, actor: str | None) -> str:
+        """The prefix for lines that `actor` caused: a user's nick!user@host, or the server's name."""
+        user = self.state.users.get(actor or "")
+        return self.server.name if user is None else user.source
+
+    def line(self, actor: str | None, rest: str, stamp: Stamp) -> Line:
+        """A line caused by `actor`."""
+        user = self.state.users.get(actor or "")
+        source = self.server.name if user is None else user.source
+        return _line(f":{source} {rest}", stamp, user)
+
+    # --- to whom --------------------------------------------------------------------------------------------------
+
+    def to_session(self, session: Session, line: Line) -> None:
+        """Send to one session; an answer to the command that caused it where that is the session's own."""
+        if self.origin is not None and self.origin.session is session:
+            self.origin.send(line)
+        else:
+            session.send(line)
+
+    def to_sessions(self, sessions: Iterable[Session], line: Line) -> None:
+        """Send to each of `sessions`."""
+        for session in sessions:
+            self.to_session(session, line)
+
+    def to_user(self, uid: str, line: Line, caps: int = 0) -> None:
+        """Send to the sessions of a user that have all of `caps`."""
+        for session in self.server.users.sessions_of(uid):
+            if session.caps & caps == caps:
+                self.to_session(session, line)
+
+    def to_channel(self, key: str, line: Line) -> None:
+        """Send to everybody on the channel."""
+        service = self.server.channels.get(key)
+        if service is not None:
+            self.to_sessions(service.sessions, line)
+
+    def watching(self, key: str, uid: str, prefixes: str | None = None) -> Iterable[Session]:
+        """The sessions that see `uid` join, leave or change on a channel: in an auditorium (+u) only staff do.
+
+        `prefixes` are those that the member had, if it is a member no longer.
+        """
+        service = self.server.channels.get(key)
+        if service is None:
+            return ()
+        channel = self.state.channels.get(key)
+        if channel is None or "u" not in channel.flags:
+            return service.sessions
+        if channel.members.get(uid, "") if prefixes is None else prefixes:
+            return service.sessions
+        return [
+            session
+            for session in service.sessions
+            if session.uid == uid or channel.has_any(session.uid, "qaoh")
+        ]
+
+    def peers(self, uid: str, *, itself: bool = True) -> dict[Session, None]:
+        """The sessions that share a channel with `uid` and see it there, and its own."""
+        seen: dict[Session, None] = {}
+        for key in self.state.memberships.get(uid, ()):
+            seen.update(dict.fromkeys(self.watching(key, uid)))
+        for session in self.server.users.sessions_of(uid):
+            if itself:
+                seen[session] = None
+            else:
+                seen.pop(session, None)
+        return seen
+
+    # --- modes: consecutive changes of one actor and channel are one MODE line --------------------------------------
+
+    def modes(self, actor: str | None, key: str, stamp: Stamp, changes: Iterable[Change]) -> None:
+        """Collect changes of a channel's modes."""
+        if self._modes is None or self._modes[:2] != (actor or "", key):
+            self.flush_modes()
+            self._modes = (actor or "", key, stamp, [])
+        self._modes[3].extend(changes)
+
+    def flush_modes(self) -> None:
+        """Send the changes that were collected."""
+        if self._modes is None:
+            return
+        actor, key, stamp, changes = self._modes
+        self._modes = None
+        channel = self.state.channels.get(key)
+        if channel is None:
+            return
+        limits = self.server.config.limits
+        for words in format_changes(changes, limits.modes, MODE_BYTES):
+            self.to_channel(key, self.line(actor, f"MODE {channel.name} {' '.join(words)}", stamp))
+
+
+MODE_BYTES: Final = 300
+"""Bytes of mode letters and parameters in one MODE line; leaves room for source and channel name."""
+
+
+def _line(body: str, stamp: Stamp, user: User | None) -> Line:
+    if user is None:
+        return Line(body, timestamp=stamp.timestamp)
+    return Line(body, timestamp=stamp.timestamp, account=user.account, bot="B" in user.modes)
+
+
+def _trailing(text: str) -> str:
+    return f" :{text}" if text else ""
+
+
+# --- user ---------------------------------------------------------------------------------------------------------
+
+
+@renders(ev.UserConnect)
+def user_connect(out: Rendering, event: ev.UserConnect, stamp: Stamp) -> None:
+    out.server.monitor.online(out.state.users[event.target or ""])
+
+
+@renders(ev.UserDisconnect)
+def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> None:
+    uid = event.target or ""
+    server = out.server
+    own = list(server.users.sessions_of(uid))
+    line = Line(f":{event.nick}!{event.username}@{event.host} QUIT :{event.reason}", timestamp=stamp.timestamp)
+    watchers: dict[Session, None] = {}
+    for key, prefixes in event.channels.items():
+        server.channels.left(key, own)
+        watchers.update(dict.fromkeys(out.watching(key, uid, prefixes)))
+    out.to_sessions(watchers, line)
+    for session in own:
+        server.users.detach(uid, session)
+        session.user_ended(event.reason)
+    gone = Gone(event.nick, event.username, event.host, event.realname, event.account, stamp.timestamp)
+    server.users.remember(gone)
+    server.monitor.offline(event.nick)
+
+
+@renders(ev.UserNickChange)
+def user_nick_change(out: Rendering, event: ev.UserNickChange, stamp: Stamp) -> None:
+    user = out.state.users[event.target or ""]
+    line = _line(f":{event.nick}!{user.username}@{user.host} NICK :{event.new_nick}", stamp, user)
+    out.to_sessions(out.peers(user.uid), line)
+    gone = Gone(event.nick, user.username, user.host, user.realname, user.account, stamp.timestamp)
+    out.server.users.remember(gone)
+    if out.state.fold(event.nick) != out.state.fold(event.new_nick):
+        out.server.monitor.offline(event.nick)
+    out.server.monitor.online(user)
+
+
+@renders(ev.UserModeChange)
+def user_mode_change(out: Rendering, event: ev.UserModeChange, stamp: Stamp) -> None:
+    user = out.state.users[event.target or ""]
+    changes = [Change(change.sign, change.mode) for change in event.changes]
+    for words in format_changes(changes, len(changes) or 1, MODE_BYTES):
+        out.to_user(user.uid, out.line(event.actor_uid, f"MODE {user.nick} {' '.join(words)}", stamp))
+
+
+@renders(ev.UserAway)
+def user_away(out: Rendering, event: ev.UserAway, stamp: Stamp) -> None:
+    user = out.state.users[event.target or ""]
+    line = out.line(user.uid, f"AWAY{_trailing(event.message)}", stamp)
+    for session in out.peers(user.uid, itself=False):
+        if session.caps & AWAY_NOTIFY:
+            out.to_session(session, line)
+
+
+@renders(ev.UserAccount)
+def user_account(out: Rendering, event: ev.UserAccount, stamp: Stamp) -> None:
+    user = out.state.users[event.target or ""]
+    line = out.line(user.uid, f"ACCOUNT {event.account or '*'}", stamp)
+    for session in out.peers(user.uid):
+        if session.caps & ACCOUNT_NOTIFY:
+            out.to_session(session, line)
+
+
+@renders(ev.UserHostChange)
+def user_host_change(out: Rendering, event: ev.UserHostChange, stamp: Stamp) -> None:
+    user = out.state.users[event.target or ""]
+    old = f"{user.nick}!{event.previous_username}@{event.previous_host}"
+    change = _line(f":{old} CHGHOST {event.username} {event.host}", stamp, user)
+    quit_line = _line(f":{old} QUIT :Changing host", stamp, user)
+    for session in out.peers(user.uid):
+        if session.caps & CHGHOST:
+            out.to_session(session, change)
+    # Clients without the capability are shown a quit and a new join, as IRCv3 chghost recommends.
+    for channel in out.state.channels_of(user.uid):
+        modes = channel.members[user.uid]
+        nicks = " ".join([user.nick] * len(modes))
+        for session in out.watching(channel.key, user.uid):
+            if session.uid != user.uid and not session.caps & CHGHOST:
+                out.to_session(session, quit_line)
+                out.to_session(session, _join_line(user, channel, stamp, session.caps))
+                if modes:
+                    text = f":{out.server.name} MODE {channel.name} +{modes} {nicks}"
+                    out.to_session(session, Line(text, timestamp=stamp.timestamp))
+
+
+@renders(ev.UserRealnameChange)
+def user_realname_change(out: Rendering, event: ev.UserRealnameChange, stamp: Stamp) -> None:
+    user = out.state.users[event.target or ""]
+    line = out.line(user.uid, f"SETNAME :{event.realname}", stamp)
+    for session in out.peers(user.uid):
+        if session.caps & SETNAME:
+            out.to_session(session, line)
+
+
+# --- channel ------------------------------------------------------------------------------------------------------
+
+
+@renders(ev.ChannelCreate)
+def channel_create(out: Rendering, event: ev.ChannelCreate, stamp: Stamp) -> None:
+    out.server.channels.created(event.target or "")
+
+
+@renders(ev.ChannelDestroy)
+def channel_destroy(out: Rendering, event: ev.ChannelDestroy, stamp: Stamp) -> None:
+    out.server.channels.destroyed(event.target or "")
+
+
+def _join_line(user: User, channel: Channel, stamp: Stamp, caps: int) -> Line:
+    if caps & EXTENDED_JOIN:
+        return _line(f":{user.source} JOIN {channel.name} {user.account or '*'} :{user.realname}", stamp, user)
+    return _line(f":{user.source} JOIN {channel.name}", stamp, user)
+
+
+@renders(ev.ChannelJoin)
+def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
+    channel = out.state.channels[event.target or ""]
+    user = out.state.users[event.member_uid]
+    service = out.server.channels.joined(channel.key, user.uid)
+    if service is None:
+        return
+    lines = (_join_line(user, channel, stamp, 0), _join_line(user, channel, stamp, EXTENDED_JOIN))
+    away = out.line(user.uid, f"AWAY :{user.away}", stamp) if user.away is not None else None
+    for session in out.watching(channel.key, user.uid):
+        out.to_session(session, lines[bool(session.caps & EXTENDED_JOIN)])
+        if away is not None and session.caps & AWAY_NOTIFY and session.uid != user.uid:
+            out.to_session(session, away)
+    for session in out.server.users.sessions_of(user.uid):
+        send_channel_state(out.server, session, channel, lambda line, to=session: out.to_session(to, line))
+
+
+def _leave(out: Rendering, event: ev.ChannelPart | ev.ChannelKick, line: Line) -> None:
+    key = event.target or ""
+    own = list(out.server.users.sessions_of(event.member_uid))
+    watchers = dict.fromkeys(out.watching(key, event.member_uid, event.prefixes))
+    watchers.update(dict.fromkeys(own))
+    out.to_sessions(watchers, line)
+    out.server.channels.left(key, own)
+
+
+@renders(ev.ChannelPart)
+def channel_part(out: Rendering, event: ev.ChannelPart, stamp: Stamp) -> None:
+    _leave(out, event, out.line(event.member_uid, f"PART {event.name}{_trailing(event.reason)}", stamp))
+
+
+@renders(ev.ChannelKick)
+def channel_kick(out: Rendering, event: ev.ChannelKick, stamp: Stamp) -> None:
+    line = out.line(event.actor_uid, f"KICK {event.name} {event.member} :{event.reason}", stamp)
+    _leave(out, event, line)
+
+
+@renders(ev.ChannelInvite)
+def channel_invite(out: Rendering, event: ev.ChannelInvite, stamp: Stamp) -> None:
+    channel = out.state.channels[event.target or ""]
+    line = out.line(event.actor_uid, f"INVITE {event.member} {channel.name}", stamp)
+    out.to_user(event.member_uid, line)
+    service = out.server.channels.get(channel.key)
+    for session in service.sessions if service is not None else ():
+        if session.caps & INVITE_NOTIFY and session.uid != event.actor_uid and channel.has_any(session.uid, "qaoh"):
+            out.to_session(session, line)
+
+
+@renders(ev.ChannelTopicChange)
+def channel_topic_change(out: Rendering, event: ev.ChannelTopicChange, stamp: Stamp) -> None:
+    channel = out.state.channels[event.target or ""]
+    out.to_channel(channel.key, out.line(event.actor_uid, f"TOPIC {channel.name} :{event.topic}", stamp))
+
+
+@renders(ev.ChannelModeChange)
+def channel_mode_change(out: Rendering, event: ev.ChannelModeChange, stamp: Stamp) -> None:
+    changes = [Change(change.sign, change.mode, change.param) for change in event.changes]
+    out.modes(event.actor_uid, event.target or "", stamp, changes)
+
+
+@renders(ev.ChannelBanAdd)
+def channel_ban_add(out: Rendering, event: ev.ChannelBanAdd, stamp: Stamp) -> None:
+    out.modes(event.actor_uid, event.target or "", stamp, [Change("+", event.mode, event.mask)])
+
+
+@renders(ev.ChannelBanRemove)
+def channel_ban_remove(out: Rendering, event: ev.ChannelBanRemove, stamp: Stamp) -> None:
+    out.modes(event.actor_uid, event.target or "", stamp, [Change("-", event.mode, event.mask)])

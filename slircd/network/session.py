@@ -1,0 +1,385 @@
+"""One client: its phase, the order of its commands, its pace, its patience.
+
+Rules that hold here.  Commands of one client run one after the other: while one waits (for a password hash, say), what
+follows waits in the receive queue, so answers stand in the order of the questions.  A client that is too fast is
+delayed by its token bucket, never cut for that; it is cut when its receive queue is full all the same.  Whatever goes
+wrong in a handler costs this client its connection, and nobody else anything.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import txaio
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from slircd.commands.registration import Registration
+from slircd.commands.registry import COMMANDS, Context, arguments, check
+from slircd.events.bus import StoreUnavailable
+from slircd.events.codec import EncodeError
+from slircd.network.outbox import Outbox
+from slircd.rules.user import decide_disconnect
+from slircd.security.flood import Bucket
+from slircd.wire.capabilities import LABELED_RESPONSE, SERVER_TIME
+from slircd.wire.line import Line
+from slircd.wire.message import LineTooLong, MalformedLine, Message, NotUtf8, parse
+from slircd.wire.numerics import ERR_INPUTTOOLONG, ERR_UNKNOWNCOMMAND, NumericError, StandardReply
+
+if TYPE_CHECKING:
+    from slircd.network.listeners import ListenerInfo
+    from slircd.network.server import IRCServer
+
+txaio.use_twisted()
+log = txaio.make_logger()
+
+MAX_LABEL: Final = 64
+"""Bytes of a label (IRCv3 labeled-response)."""
+
+
+class Session:
+    """A connection of a client, before and after its registration."""
+
+    __slots__ = (
+        "_bucket",
+        "_busy",
+        "_closed",
+        "_last_line",
+        "_ping_timer",
+        "_pinged",
+        "_queue",
+        "_queue_bytes",
+        "_wakeup",
+        "address",
+        "batches",
+        "caps",
+        "certfp",
+        "connected_s",
+        "last_message_s",
+        "listener",
+        "monitored",
+        "outbox",
+        "received",
+        "registration",
+        "secure",
+        "sent",
+        "server",
+        "silenced",
+        "transport",
+        "uid",
+    )
+
+    def __init__(self, server: IRCServer, transport: Any, listener: ListenerInfo | None) -> None:
+        self.server = server
+        self.transport = transport
+        self.listener = listener
+        self.secure = listener is not None and listener.tls
+        self.certfp: str | None = None
+        self.address = _address(transport)
+        self.uid = ""
+        self.caps = 0
+        self.registration: Registration | None = Registration()
+        self.batches = 0
+        self.monitored: dict[str, str] = {}
+        """Casefolded nick to the nick as it was given (MONITOR); gone with the connection."""
+        self.silenced: dict[str, str] = {}
+        """Casefolded mask to the mask as it was given (SILENCE); gone with the connection."""
+        now = server.reactor.seconds()
+        self.connected_s = now
+        self.last_message_s = now
+        """When the client last sent a message to somebody: what WHOIS calls idle."""
+        self.received = 0
+        self.sent = 0
+        self._last_line = now
+        self._pinged = False
+        self._ping_timer: Any = None
+        self._wakeup: IDelayedCall | None = None
+        flood = server.config.flood
+        self._bucket = Bucket(flood.burst, flood.rate_per_s, now)
+        self._queue: deque[bytes] = deque()
+        self._queue_bytes = 0
+        self._busy = False
+        self._closed = False
+        self.outbox = Outbox(
+            server.gate,
+            server.flusher,
+            transport,
+            limit=server.config.limits.sendq_bytes,
+            on_overflow=self._sendq_exceeded,
+        )
+
+    # --- who ------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the client is a user of the network."""
+        return bool(self.uid)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session is over; what is still on its way out goes out."""
+        return self._closed
+
+    @property
+    def display_nick(self) -> str:
+        """The user's nick; before registration the nick that was asked for, or *."""
+        if self.uid:
+            user = self.server.state.users.get(self.uid)
+            return user.nick if user is not None else "*"
+        return (self.registration.nick if self.registration is not None else None) or "*"
+
+    # --- begin and end --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Admit the connection or turn it away, and give it its time to register."""
+        server = self.server
+        refusal = server.throttle.admit(self.address)
+        server.sessions[self] = None
+        if refusal is not None:
+            self.close(refusal)
+            return
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)
+        self._ping_timer = server.timers.call_later(server.config.timeouts.registration_s, self._registration_timeout)
+
+    def _registration_timeout(self) -> None:
+        self._ping_timer = None
+        if not self.is_registered:
+            self.close("Registration timed out")
+
+    def registered_as(self, uid: str) -> None:
+        """The client is the user `uid` from now on."""
+        self.uid = uid
+        self.registration = None
+        self._cancel_ping()
+        self._arm_ping(self.server.config.timeouts.ping_interval_s)
+
+    def close(self, reason: str) -> None:
+        """End the session: its user leaves the network, the client gets ERROR, then the connection is closed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._leave(reason)
+        host = self.address or "unix"
+        self.send(Line(f"ERROR :Closing Link: {host} ({reason})"))
+        self.outbox.close()
+
+    def connection_lost(self, reason: str) -> None:
+        """The connection is gone."""
+        was_closed, self._closed = self._closed, True
+        self.outbox.discard()
+        self._cancel_ping()
+        self._queue.clear()
+        if self._wakeup is not None:
+            self._wakeup.cancel()
+            self._wakeup = None
+        self.server.session_ended(self)
+        if not was_closed:
+            self._leave(reason)
+
+    def _leave(self, reason: str) -> None:
+        uid, self.uid = self.uid, ""
+        if uid:
+            decision = decide_disconnect(self.server.state, uid, uid, reason)
+            self.server.bus.emit(decision).addErrback(self._leaving_failed)
+
+    def _leaving_failed(self, failure: Failure) -> None:
+        if failure.check(NumericError) is None:
+            log.failure("a user's end could not be logged", failure=failure)
+
+    def user_ended(self, reason: str) -> None:
+        """The session's user was ended by somebody else (KILL); close the connection."""
+        self.uid = ""
+        self.close(reason)
+
+    def _sendq_exceeded(self) -> None:
+        # Not from inside whoever is sending: it may be iterating over the very sessions that this ends.
+        self.server.reactor.callLater(0, self._cut, "SendQ exceeded")
+
+    def _cut(self, reason: str) -> None:
+        if not self._closed:
+            self._closed = True
+            self.outbox.discard()
+            self._leave(reason)
+        abort = getattr(self.transport, "abortConnection", self.transport.loseConnection)
+        abort()
+
+    # --- input ----------------------------------------------------------------------------------------------------
+
+    def receive(self, line: bytes) -> None:
+        """Take a line from the client: run it, or queue it behind what is running or delayed."""
+        if self._closed or not line:
+            return
+        self._last_line = self.server.reactor.seconds()
+        self._pinged = False
+        self.received += 1
+        if self._busy or self._queue or self._wakeup is not None:
+            self._enqueue(line)
+            return
+        delay = self._delay(line)
+        if delay > 0.0:
+            self._enqueue(line)
+            self._sleep(delay)
+        else:
+            self._run(line)
+
+    def receive_too_long(self) -> None:
+        """The client sent a line that is longer than any may be; it stays connected."""
+        if not self._closed:
+            self._context(Message("*", ())).reply(ERR_INPUTTOOLONG)
+
+    def _enqueue(self, line: bytes) -> None:
+        self._queue.append(line)
+        self._queue_bytes += len(line)
+        if self._queue_bytes > self.server.config.limits.recvq_bytes:
+            self._queue.clear()
+            self.close("Excess flood: receive queue exceeded")
+
+    def _delay(self, line: bytes) -> float:
+        """Seconds until the bucket allows this line."""
+        if not self.server.config.flood.enabled or _is_free(line):
+            return 0.0
+        if self.uid and self.server.has_privilege(self.uid, "flood-exempt"):
+            return 0.0
+        return self._bucket.take(self.server.reactor.seconds())
+
+    def _sleep(self, seconds: float) -> None:
+        self._wakeup = self.server.reactor.callLater(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._wakeup = None
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._queue and not self._busy and not self._closed:
+            line = self._queue[0]
+            delay = self._delay(line)
+            if delay > 0.0:
+                if self._wakeup is None:
+                    self._sleep(delay)
+                return
+            self._queue.popleft()
+            self._queue_bytes -= len(line)
+            self._run(line)
+
+    # --- running a command ----------------------------------------------------------------------------------------
+
+    def _run(self, line: bytes) -> None:
+        try:
+            message = parse(line)
+        except LineTooLong:
+            self._context(Message("*", ())).reply(ERR_INPUTTOOLONG)
+            return
+        except NotUtf8 as error:
+            context = self._context(Message(error.command or "*", ()))
+            context.standard_reply("FAIL", "INVALID_UTF8", text="Message rejected, your client must use UTF-8")
+            return
+        except MalformedLine as error:
+            self._context(Message("*", ())).standard_reply("FAIL", "MALFORMED_LINE", text=str(error))
+            return
+        context = self._context(message)
+        entry = COMMANDS.get(message.command)
+        try:
+            if entry is None:
+                raise NumericError(ERR_UNKNOWNCOMMAND, message.command)
+            check(entry, context)
+            pending = entry.handler(context, *arguments(entry, message.params))
+        except Exception as error:
+            self._failed(context, error)
+        else:
+            if pending is not None:
+                self._await(context, pending)
+                return
+        context.finish()
+
+    def _await(self, context: Context, pending: Coroutine[Any, Any, None]) -> None:
+        self._busy = True
+        done: Deferred[None] = ensureDeferred(pending)
+        done.addErrback(lambda failure: self._failed(context, failure.value, failure))
+        done.addCallback(self._done, context)
+
+    def _done(self, _: object, context: Context) -> None:
+        self._busy = False
+        context.finish()
+        if self._queue:
+            self._drain()
+
+    def _failed(self, context: Context, error: BaseException, failure: Failure | None = None) -> None:
+        if isinstance(error, (NumericError, StandardReply)):
+            context.refuse(error)
+        elif isinstance(error, StoreUnavailable):
+            context.standard_reply(
+                "FAIL", "TEMPORARILY_UNAVAILABLE", text="The event log cannot be written now, try again later"
+            )
+        elif isinstance(error, EncodeError):
+            context.standard_reply("FAIL", "INVALID_PARAMS", text=str(error))
+        else:
+            log.failure("{command} failed", failure=failure or Failure(error), command=context.message.command)
+            self.close("Internal error")
+
+    def _context(self, message: Message) -> Context:
+        label = message.tags.get("label") if message.tags and self.caps & LABELED_RESPONSE else None
+        if label is not None and len(label.encode()) > MAX_LABEL:
+            label = None
+        return Context(self.server, self, message, label or None)
+
+    # --- output ---------------------------------------------------------------------------------------------------
+
+    def send(self, line: Line, extra: Mapping[str, str] | None = None, *, free: bool = False) -> None:
+        """Send a line, with the tags that the client has negotiated; `extra` are tags for this client alone.
+
+        A `free` line shows nothing of the state, so it waits only behind lines that do.
+        """
+        data = line.encoded_with(self.caps, extra) if extra else line.encoded(self.caps)
+        self.sent += 1
+        self.outbox.append(data, free=free)
+
+    def next_batch(self) -> str:
+        """A reference for a new batch, unique on this connection."""
+        self.batches += 1
+        return f"b{self.batches}"
+
+    # --- patience -------------------------------------------------------------------------------------------------
+
+    def _arm_ping(self, delay: float) -> None:
+        self._ping_timer = self.server.timers.call_later(delay, self._check_ping)
+
+    def _cancel_ping(self) -> None:
+        timer, self._ping_timer = self._ping_timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _check_ping(self) -> None:
+        self._ping_timer = None
+        if self._closed:
+            return
+        timeouts = self.server.config.timeouts
+        idle = self.server.reactor.seconds() - self._last_line
+        if self._pinged and not self.outbox.holding:
+            self.close(f"Ping timeout: {round(idle)} seconds")
+        elif idle < timeouts.ping_interval_s:
+            self._arm_ping(timeouts.ping_interval_s - idle)
+        else:
+            self._pinged = True
+            timestamp = self.server.timestamp() if self.caps & SERVER_TIME else ""
+            self.send(Line(f":{self.server.name} PING :{self.server.name}", timestamp=timestamp))
+            self._arm_ping(timeouts.ping_timeout_s)
+
+
+def _address(transport: Any) -> str:
+    """The client's IP address; empty for a Unix socket."""
+    host = getattr(transport.getPeer(), "host", "")
+    text = host if isinstance(host, str) else ""
+    # A client that reached an IPv6 socket over IPv4 is an IPv4 client.
+    return text[7:] if text.startswith("::ffff:") else text
+
+
+def _is_free(line: bytes) -> bool:
+    """PING and PONG cost nothing, so that a client that is delayed does not time out."""
+    if line[:1] == b"@":
+        line = line[line.find(b" ") + 1 :].lstrip(b" ")
+    return line[:5].upper() in (b"PING ", b"PONG ")

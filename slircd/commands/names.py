@@ -54,7 +54,7 @@ def names_lines(server: IRCServer, session: Session, channel: Channel) -> list[s
             symbols = CHANNEL_MODES.symbols(modes, multi) if modes else ""
             words.append(symbols + (user.source if hosts else user.nick))
     kind = "@" if "s" in channel.flags else "*" if "p" in channel.flags else "="
-    head = f":{server.name} {RPL_NAMREPLY.code} {session.display_nick} {kind} {channel.name} :"
+    head = f":{server.server_name} {RPL_NAMREPLY.code} {session.display_nick} {kind} {channel.name} :"
     room = MAX_BODY - 2 - len(head.encode())
     lines = [head + text for text in wrap(words, room)]
     return [*lines, end_of_names(server, session, channel.name)]
@@ -62,14 +62,14 @@ def names_lines(server: IRCServer, session: Session, channel: Channel) -> list[s
 
 def end_of_names(server: IRCServer, session: Session, name: str) -> str:
     """The body of RPL_ENDOFNAMES for a channel, or for a name that is none."""
-    return f":{server.name} {RPL_ENDOFNAMES.code} {session.display_nick} {name} :{RPL_ENDOFNAMES.text}"
+    return f":{server.server_name} {RPL_ENDOFNAMES.code} {session.display_nick} {name} :{RPL_ENDOFNAMES.text}"
 
 
 def topic_lines(server: IRCServer, session: Session, channel: Channel) -> list[str]:
     """The bodies of RPL_TOPIC and RPL_TOPICWHOTIME; none if there is no topic."""
     if channel.topic is None:
         return []
-    head = f":{server.name} %s {session.display_nick} {channel.name}"
+    head = f":{server.server_name} %s {session.display_nick} {channel.name}"
     set_at = int(parse_timestamp(channel.topic.set_at))
     return [
         f"{head % RPL_TOPIC.code} :{channel.topic.text}",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from slircd.about import version
+from slircd.commands.features import isupport_lines, mode_letters
 from slircd.commands.registry import Context, Phase, command
 from slircd.commands.server_info import send_lusers, send_motd
-from slircd.commands.features import isupport_lines, mode_letters
-from slircd.about import version
 from slircd.events.clock import format_timestamp
 from slircd.rules.user import NewUser, check_nick, decide_connect, decide_disconnect, decide_nick
 from slircd.security.certificates import peer_fingerprint
@@ -213,7 +213,7 @@ def ping(ctx: Context, token: str = "") -> None:
     """
     if not token:
         raise NumericError(ERR_NOORIGIN)
-    ctx.from_server(f"PONG {ctx.server.name} :{token}", free=True)
+    ctx.from_server(f"PONG {ctx.server.server_name} :{token}", free=True)
 
 
 @command("PONG", phase=Phase.ANY, free=True)
@@ -258,6 +258,7 @@ async def _register_if_complete(ctx: Context) -> None:
     session.certfp = peer_fingerprint(session.transport) if session.secure else None
     uid, number = server.users.new_uid()
     host, modes = _host_and_modes(server, session)
+    real_host = _as_parameter(session.address or "localhost")
     new = NewUser(
         uid=uid,
         number=number,
@@ -265,7 +266,7 @@ async def _register_if_complete(ctx: Context) -> None:
         nick=registration.nick,
         username="~" + registration.username,
         host=host,
-        real_host=session.address or "localhost",
+        real_host=real_host,
         ip=session.address,
         realname=registration.realname,
         modes=modes,
@@ -306,18 +307,22 @@ def _host_and_modes(server: IRCServer, session: Session) -> tuple[str, str]:
         host = server.cloak.cloak(session.address)
     if session.secure:
         modes.add("Z")
-    # A host that begins with a colon would be taken for a trailing parameter.
-    return (f"0{host}" if host.startswith(":") else host), "".join(sorted(modes))
+    return _as_parameter(host), "".join(sorted(modes))
+
+
+def _as_parameter(host: str) -> str:
+    """An address that begins with a colon would be taken for a trailing parameter."""
+    return f"0{host}" if host.startswith(":") else host
 
 
 def _welcome(ctx: Context) -> None:
     server, user = ctx.server, ctx.user
     letters = mode_letters()
     ctx.reply(RPL_WELCOME, text=f"Welcome to the {ctx.config.server.network} Network, {user.source}")
-    ctx.reply(RPL_YOURHOST, text=f"Your host is {server.name}, running version slircd-{version()}")
+    ctx.reply(RPL_YOURHOST, text=f"Your host is {server.server_name}, running version slircd-{version()}")
     started = format_timestamp(server.started_s)
     ctx.reply(RPL_CREATED, text=f"This server was started {started[:19].replace('T', ' ')} UTC")
-    ctx.reply(RPL_MYINFO, server.name, f"slircd-{version()}", *letters)
+    ctx.reply(RPL_MYINFO, server.server_name, f"slircd-{version()}", *letters)
     for tokens in isupport_lines(ctx.config):
         ctx.reply(RPL_ISUPPORT, *tokens)
     send_lusers(ctx)

@@ -169,7 +169,7 @@ class Context:
     def reply(self, numeric: Numeric, *params: object, text: str | None = None) -> None:
         """Answer with a numeric: the client's nick, `params`, and `text` or the numeric's fixed text as trailing."""
         trailing = numeric.text if text is None else text
-        words = [self.server.name, numeric.code, self.nick, *map(str, params)]
+        words = [self.server.server_name, numeric.code, self.nick, *map(str, params)]
         if text is not None or trailing:
             self.send_text(f":{' '.join(words)} :{trailing}")
         else:
@@ -182,7 +182,7 @@ class Context:
 
     def from_server(self, rest: str, *, free: bool = False) -> None:
         """Answer with a line whose source is the server."""
-        self.send_text(f":{self.server.name} {rest}", free=free)
+        self.send_text(f":{self.server.server_name} {rest}", free=free)
 
     def notice(self, text: str) -> None:
         """Answer with a NOTICE from the server."""
@@ -217,7 +217,7 @@ class Context:
             return
         session = self.session
         if not answers:
-            session.send(Line(f":{self.server.name} ACK", timestamp=self.server.timestamp()), {"label": self.label})
+            session.send(Line(f":{self.server.server_name} ACK", timestamp=self.server.timestamp()), {"label": self.label})
         elif len(answers) == 1:
             session.send(answers[0], {"label": self.label})
         elif not session.caps & BATCH:
@@ -226,11 +226,11 @@ class Context:
         else:
             reference = session.next_batch()
             session.send(
-                Line(f":{self.server.name} BATCH +{reference} labeled-response"), {"label": self.label}
+                Line(f":{self.server.server_name} BATCH +{reference} labeled-response"), {"label": self.label}
             )
             for answer in answers:
                 session.send(answer, {"batch": reference})
-            session.send(Line(f":{self.server.name} BATCH -{reference}"))
+            session.send(Line(f":{self.server.server_name} BATCH -{reference}"))
 
     # --- deciding -------------------------------------------------------------------------------------------------
 

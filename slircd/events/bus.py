@@ -22,7 +22,7 @@ from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
 
-from slircd.events.clock import LamportClock, WallClock
+from slircd.events.clock import LamportClock, WallClock, parse_timestamp
 from slircd.events.codec import EncodeError, decode_event, encode_payload
 from slircd.events.interface import EventStore
 from slircd.events.row import Head, Row
@@ -30,6 +30,9 @@ from slircd.events.types import Event
 from slircd.state.admit import admit, consequences
 from slircd.state.apply import Stamp, apply
 from slircd.state.model import ServerState
+
+MAX_AHEAD_S: Final = 300
+"""Seconds that the log's end may lie ahead of the clock at start."""
 
 SUBSCRIPTION_LIMIT: Final = 10_000
 """Events that may wait for one subscriber before it loses some."""
@@ -40,6 +43,10 @@ class Record(NamedTuple):
 
     event: Event
     stamp: Stamp
+
+
+class ClockBehindLog(Exception):
+    """The log's last timestamp lies in the future; the text says what to do."""
 
 
 class StoreUnavailable(Exception):
@@ -174,16 +181,23 @@ class EventBus(Service):
 
     # --- start ----------------------------------------------------------------------------------------------------
 
-    def recover(self) -> int:
+    def recover(self, *, allow_future: bool = False) -> int:
         """Bring the state up to the end of the log; to be called once, before the first event.
 
-        Returns the number of events that were applied.  Raises ApplyError or DecodeError for a damaged log.
+        Returns the number of events that were applied.  Raises ApplyError or DecodeError for a damaged log, and
+        ClockBehindLog if the log's end lies more than five minutes ahead and `allow_future` is False.
         """
+        head = self._store.head()
+        ahead = parse_timestamp(head.timestamp) - self._reactor.seconds() if head.timestamp else 0.0
+        if ahead > MAX_AHEAD_S and not allow_future:
+            raise ClockBehindLog(
+                f"the log ends at {head.timestamp}, {ahead:.0f} seconds ahead of this machine's clock: set the clock, "
+                "or database.allow_future_clock = true"
+            )
         count = 0
-        for row in self._store.read(self.state.sequence and self._next_id - 1):
+        for row in self._store.read(0):
             self._replay(self.state, row)
             count += 1
-        head = self._store.head()
         self._continue_after(head)
         self._gate.applied(head.sequence)
         self._gate.committed(head.sequence)

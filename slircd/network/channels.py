@@ -30,6 +30,8 @@ class ChannelService(Service):
         self.setName(key)
         self.key = key
         self.sessions: dict[Session, None] = {}
+        self.deaf: set[Session] = set()
+        """Those of its sessions whose users hear no messages of channels (user mode D)."""
         self.counters: dict[str, list[float]] = {}
         """Recent moments (seconds) per counter of +f and +j; session facts, not state."""
         self._state = state
@@ -44,11 +46,12 @@ class ChannelService(Service):
         """Emit a decision about this channel; see EventBus.emit."""
         return self._bus.emit(events, origin)
 
-    def broadcast(self, line: Line, *, but: Session | None = None) -> None:
-        """Send `line` to every session that is here, except `but`."""
+    def tell(self, line: Line, *, but: Session, free: bool = False) -> None:
+        """Deliver a message to every session that listens, except the sender's; `free` as in Session.send."""
+        deaf = self.deaf
         for session in self.sessions:
-            if session is not but:
-                session.send(line)
+            if session is not but and not (deaf and session in deaf):
+                session.send(line, free=free)
 
     def within(self, counter: str, now: float, seconds: float) -> int:
         """Count one more occurrence of `counter` at `now`; returns how many fell into the last `seconds`."""
@@ -128,8 +131,22 @@ class ChannelsService(MultiService):
         """The user is on the channel: its sessions hear it from now on."""
         service = self.get(key)
         if service is not None:
-            service.sessions.update(dict.fromkeys(self._users.sessions_of(uid)))
+            sessions = self._users.sessions_of(uid)
+            service.sessions.update(dict.fromkeys(sessions))
+            if "D" in self._state.users[uid].modes:
+                service.deaf.update(sessions)
         return service
+
+    def hears(self, uid: str) -> None:
+        """The user's mode D has changed: keep step on all its channels."""
+        deaf = "D" in self._state.users[uid].modes
+        sessions = self._users.sessions_of(uid)
+        for key in self._state.memberships[uid]:
+            service = self.get(key)
+            if service is not None and deaf:
+                service.deaf.update(sessions)
+            elif service is not None:
+                service.deaf.difference_update(sessions)
 
     def left(self, key: str, sessions: Iterable[Session]) -> None:
         """These sessions hear the channel no longer."""
@@ -137,5 +154,4 @@ class ChannelsService(MultiService):
         if service is not None:
             for session in sessions:
                 service.sessions.pop(session, None)
-
-
+                service.deaf.discard(session)

@@ -169,6 +169,10 @@ class _Introducing(Factory):
         self._wrapped = wrapped
         self._info = info
 
+    def logPrefix(self) -> str:
+        """What Twisted calls it in its log."""
+        return "IRC"
+
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         protocol = self._wrapped.buildProtocol(addr)
         if protocol is not None:

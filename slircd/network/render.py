@@ -37,7 +37,7 @@ Render = Callable[["Rendering", Any, Stamp], None]
 
 RENDERERS: Final[dict[type[ev.Event], Render]] = {}
 
-INVISIBLE: Final = frozenset({ev.OperLogin, ev.OperKill, ev.OperRehash, ev.ServerStart, ev.ServerStop})
+INVISIBLE: Final = frozenset({ev.OperLogin, ev.OperRehash, ev.ServerStart, ev.ServerStop})
 """Event classes that no line shows: they stand beside one that does, or are for the log alone."""
 
 
@@ -89,12 +89,12 @@ class Rendering:
     def source_of(self, actor: str | None) -> str:
         """The prefix for lines that `actor` caused: a user's nick!user@host, or the server's name."""
         user = self.state.users.get(actor or "")
-        return self.server.name if user is None else user.source
+        return self.server.server_name if user is None else user.source
 
     def line(self, actor: str | None, rest: str, stamp: Stamp) -> Line:
         """A line caused by `actor`."""
         user = self.state.users.get(actor or "")
-        source = self.server.name if user is None else user.source
+        source = self.server.server_name if user is None else user.source
         return _line(f":{source} {rest}", stamp, user)
 
     # --- to whom --------------------------------------------------------------------------------------------------
@@ -234,6 +234,8 @@ def user_nick_change(out: Rendering, event: ev.UserNickChange, stamp: Stamp) -> 
 def user_mode_change(out: Rendering, event: ev.UserModeChange, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
     changes = [Change(change.sign, change.mode) for change in event.changes]
+    if any(change.mode == "D" for change in event.changes):
+        out.server.channels.hears(user.uid)
     for words in format_changes(changes, len(changes) or 1, MODE_BYTES):
         out.to_user(user.uid, out.line(event.actor_uid, f"MODE {user.nick} {' '.join(words)}", stamp))
 
@@ -274,7 +276,7 @@ def user_host_change(out: Rendering, event: ev.UserHostChange, stamp: Stamp) -> 
                 out.to_session(session, quit_line)
                 out.to_session(session, _join_line(user, channel, stamp, session.caps))
                 if modes:
-                    text = f":{out.server.name} MODE {channel.name} +{modes} {nicks}"
+                    text = f":{out.server.server_name} MODE {channel.name} +{modes} {nicks}"
                     out.to_session(session, Line(text, timestamp=stamp.timestamp))
 
 
@@ -368,9 +370,19 @@ def channel_mode_change(out: Rendering, event: ev.ChannelModeChange, stamp: Stam
 
 @renders(ev.ChannelBanAdd)
 def channel_ban_add(out: Rendering, event: ev.ChannelBanAdd, stamp: Stamp) -> None:
+    if event.expires is not None:
+        out.server.expiries.add(event.expires, event.target or "", event.mode, event.mask)
     out.modes(event.actor_uid, event.target or "", stamp, [Change("+", event.mode, event.mask)])
 
 
 @renders(ev.ChannelBanRemove)
 def channel_ban_remove(out: Rendering, event: ev.ChannelBanRemove, stamp: Stamp) -> None:
     out.modes(event.actor_uid, event.target or "", stamp, [Change("-", event.mode, event.mask)])
+
+
+# --- operators ----------------------------------------------------------------------------------------------------
+
+
+@renders(ev.OperKill)
+def oper_kill(out: Rendering, event: ev.OperKill, stamp: Stamp) -> None:
+    out.to_user(event.target or "", out.line(event.actor_uid, f"KILL {event.member} :{event.reason}", stamp))

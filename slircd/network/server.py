@@ -1,6 +1,7 @@
 """The IRC server: what sessions and commands find everything else through.
 
-It is the service `network` of the tree; its children are `users` and `channels`.  It decides nothing itself.
+It is the service `network` of the tree; its children are `users` and `channels`.  It decides nothing itself.  Starting
+it replays the log; stopping it closes the clients and writes `server.stop`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import txaio
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python.failure import Failure
 
 from slircd.about import version
 from slircd.events.bus import EventBus, Order
@@ -20,6 +21,7 @@ from slircd.events.clock import format_timestamp
 from slircd.events.interface import EventStore
 from slircd.events.types import SERVER, ServerStart, ServerStop
 from slircd.network.channels import ChannelsService
+from slircd.network.expiry import Expiries
 from slircd.network.monitor import Monitor
 from slircd.network.outbox import Flusher, OutputGate
 from slircd.network.render import Renderer
@@ -31,16 +33,31 @@ from slircd.state.model import ServerState
 
 if TYPE_CHECKING:
     from slircd.config.sections import Config
+    from slircd.network.listeners import ListenerInfo
     from slircd.network.session import Session
+
+txaio.use_twisted()
+log = txaio.make_logger()
 
 PING_BUCKET_S: Final = 5
 """Seconds that a ping timer may be early or late: timers of one bucket share one delayed call."""
 
 
+DRAIN_S: Final = 2.0
+"""Seconds that clients have to read their last lines when the server stops."""
+
+Rehash = Callable[[str], "Deferred[list[str]]"]
+
+
+def _cannot_rehash(actor: str) -> Deferred[list[str]]:
+    return succeed(["There is no configuration file to read again"])
+
+
 class IRCServer(MultiService):
     """One node of an IRC network.
 
-    `rehash` is what REHASH and SIGHUP run (app provides it); `stop` what DIE runs.
+    `rehash` is what REHASH and SIGHUP run, with the actor as argument, and resolves to what is to be told of it; `stop`
+    is what DIE runs.  app provides both.
     """
 
     def __init__(
@@ -57,7 +74,13 @@ class IRCServer(MultiService):
     ) -> None:
         super().__init__()
         self.setName("network")
-        self.config = config
+        self.config_file = "slircd.toml"
+        self.motd: list[str] = []
+        self.listeners: list[ListenerInfo] = []
+        self.command_counts: dict[str, int] = {}
+        """How often each command was run since the start."""
+        self.connections = 0
+        """How many connections were made since the start."""
         self.reactor = reactor
         self.cloak = cloak
         self.passwords = passwords
@@ -66,7 +89,7 @@ class IRCServer(MultiService):
         self.gate = OutputGate(strict=config.database.durability == "strict")
         self.flusher = Flusher(reactor)
         self.timers = txaio.with_config(loop=reactor).make_batched_timer(PING_BUCKET_S)
-        self.throttle = ConnectionThrottle(config.throttle, reactor)
+        self.throttle = ConnectionThrottle(config.throttle, reactor, config.limits.clients)
         self.sessions: dict[Session, None] = {}
         self.users = UserRegistry(self.state, node=config.server.sid, whowas=config.limits.whowas)
         self.channels = ChannelsService(self.state, self.users)
@@ -82,19 +105,24 @@ class IRCServer(MultiService):
             stall_s=config.database.stall_ms / 1000,
         )
         self.started_s = reactor.seconds()
-        self.rehash: Callable[[], Deferred[list[str]]] | None = None
-        self.stop: Callable[[str], None] | None = None
+        self.expiries = Expiries(self)
+        self.rehash: Rehash = _cannot_rehash
+        self.stop: Callable[[str], None] = log.error
+        self.stop_reason = "Server shutting down"
+        self._emptied: Deferred[None] | None = None
+        self.use_config(config)
         self.users.setServiceParent(self)
         self.channels.setServiceParent(self)
 
     # --- start and stop -------------------------------------------------------------------------------------------
 
-    def recover(self) -> int:
+    def startService(self) -> None:
         """Bring the state up to the end of the log, and write that the server has started.
 
-        Returns the number of events that were replayed; raises what EventBus.recover raises.
+        Raises what EventBus.recover raises.
         """
-        count = self.bus.recover()
+        count = self.bus.recover(allow_future=self.config.database.allow_future_clock)
+        log.info("the log has {count} events, the state is replayed", count=count)
         server = self.config.server
         start = ServerStart(
             actor_uid=SERVER,
@@ -105,28 +133,61 @@ class IRCServer(MultiService):
             casemapping=server.casemapping,
             channel_modes=server.default_channel_modes,
         )
-        self.bus.emit([start]).addErrback(self._cannot_start)
+        self.bus.emit([start]).addErrback(Failure.raiseException)
         self.channels.use(self.bus)
-        return count
+        self.expiries.start()
+        super().startService()
 
-    @staticmethod
-    def _cannot_start(failure: Any) -> None:
-        failure.raiseException()
+    def stopService(self) -> Deferred[Any]:
+        """Close every client and write that the server stops.
 
-    def drain(self, reason: str) -> Deferred[Any]:
-        """Close every client and write that the server stops; fires when all of that is committed."""
+        Fires when the clients are gone; those that do not read their last lines in time are cut.
+        """
+        self.expiries.stop()
         for session in list(self.sessions):
-            session.close(reason)
+            session.close(self.stop_reason)
         server = self.config.server
         stop = ServerStop(
-            actor_uid=SERVER, target=server.sid, node=server.sid, name=server.name, reason=reason
+            actor_uid=SERVER, target=server.sid, node=server.sid, name=server.name, reason=self.stop_reason
         )
-        return DeferredList([self.bus.publish([stop])], consumeErrors=True)
+        # Not waited for: the store writes what it was given before it closes.
+        self.bus.emit([stop]).addErrback(lambda failure: log.warn("server.stop: {why}", why=failure.value))
+        emptied: Deferred[None] = Deferred()
+        self._emptied = emptied
+        timer = self.reactor.callLater(DRAIN_S, self._abort_all)
+        self._check_emptied()
+
+        def done(_: None) -> Deferred[Any]:
+            if timer.active():
+                timer.cancel()
+            return maybeDeferred(super(IRCServer, self).stopService)
+
+        return emptied.addCallback(done)
+
+    def _abort_all(self) -> None:
+        for session in list(self.sessions):
+            session.abort()
+        emptied, self._emptied = self._emptied, None
+        if emptied is not None:
+            emptied.callback(None)
+
+    def _check_emptied(self) -> None:
+        if self._emptied is not None and not self.sessions:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    # --- configuration --------------------------------------------------------------------------------------------
+
+    def use_config(self, config: Config) -> None:
+        """Go by `config` from now on."""
+        self.config = config
+        self._privileges: dict[str, frozenset[str]] = {}
+        self.throttle.configure(config.throttle, config.limits.clients)
 
     # --- who we are -----------------------------------------------------------------------------------------------
 
     @property
-    def name(self) -> str:
+    def server_name(self) -> str:
         """The server's name, the source of its numerics."""
         return self.config.server.name
 
@@ -145,6 +206,7 @@ class IRCServer(MultiService):
         if session in self.sessions:
             del self.sessions[session]
             self.throttle.release(session.address)
+            self._check_emptied()
         self.monitor.clear(session)
 
     # --- operators ------------------------------------------------------------------------------------------------
@@ -154,4 +216,7 @@ class IRCServer(MultiService):
         user = self.state.users.get(uid)
         if user is None or user.oper is None:
             return False
-        return privilege in self.config.privileges_of(user.oper)
+        privileges = self._privileges.get(user.oper)
+        if privileges is None:
+            privileges = self._privileges[user.oper] = self.config.privileges_of(user.oper)
+        return privilege in privileges

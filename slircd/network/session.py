@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from slircd.commands import families as families  # fills the registry
 from slircd.commands.registration import Registration
 from slircd.commands.registry import COMMANDS, Context, arguments, check
 from slircd.events.bus import StoreUnavailable
@@ -58,14 +59,17 @@ class Session:
         "caps",
         "certfp",
         "connected_s",
+        "failures",
         "last_message_s",
         "listener",
         "monitored",
         "outbox",
         "received",
+        "received_bytes",
         "registration",
         "secure",
         "sent",
+        "sent_bytes",
         "server",
         "silenced",
         "transport",
@@ -92,7 +96,11 @@ class Session:
         self.last_message_s = now
         """When the client last sent a message to somebody: what WHOIS calls idle."""
         self.received = 0
+        self.received_bytes = 0
         self.sent = 0
+        self.sent_bytes = 0
+        self.failures = 0
+        """Wrong passwords that the client has given."""
         self._last_line = now
         self._pinged = False
         self._ping_timer: Any = None
@@ -138,6 +146,7 @@ class Session:
         server = self.server
         refusal = server.throttle.admit(self.address)
         server.sessions[self] = None
+        server.connections += 1
         if refusal is not None:
             self.close(refusal)
             return
@@ -205,6 +214,10 @@ class Session:
             self._closed = True
             self.outbox.discard()
             self._leave(reason)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection without waiting for what is still to be sent."""
         abort = getattr(self.transport, "abortConnection", self.transport.loseConnection)
         abort()
 
@@ -217,6 +230,7 @@ class Session:
         self._last_line = self.server.reactor.seconds()
         self._pinged = False
         self.received += 1
+        self.received_bytes += len(line)
         if self._busy or self._queue or self._wakeup is not None:
             self._enqueue(line)
             return
@@ -287,6 +301,8 @@ class Session:
             if entry is None:
                 raise NumericError(ERR_UNKNOWNCOMMAND, message.command)
             check(entry, context)
+            counts = self.server.command_counts
+            counts[entry.name] = counts.get(entry.name, 0) + 1
             pending = entry.handler(context, *arguments(entry, message.params))
         except Exception as error:
             self._failed(context, error)
@@ -336,6 +352,7 @@ class Session:
         """
         data = line.encoded_with(self.caps, extra) if extra else line.encoded(self.caps)
         self.sent += 1
+        self.sent_bytes += len(data)
         self.outbox.append(data, free=free)
 
     def next_batch(self) -> str:
@@ -366,7 +383,7 @@ class Session:
         else:
             self._pinged = True
             timestamp = self.server.timestamp() if self.caps & SERVER_TIME else ""
-            self.send(Line(f":{self.server.name} PING :{self.server.name}", timestamp=timestamp))
+            self.send(Line(f":{self.server.server_name} PING :{self.server.server_name}", timestamp=timestamp))
             self._arm_ping(timeouts.ping_timeout_s)
 
 

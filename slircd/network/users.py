@@ -64,7 +64,7 @@ class UserRegistry(Service):
     def attach(self, uid: str, session: Session) -> None:
         """`session` belongs to the user `uid` from now on."""
         self._sessions.setdefault(uid, []).append(session)
-        self.most = max(self.most, len(self._state.users))
+        self.most = max(self.most, len(self._sessions))
 
     def detach(self, uid: str, session: Session) -> None:
         """`session` does not belong to the user `uid` any more."""

@@ -98,3 +98,18 @@ def decide_nick(state: ServerState, actor: str, uid: str, nick: str, max_length:
             if "N" in channel.flags and not channel.has_any(uid, "qaoh"):
                 raise NumericError(ERR_BANNICKCHANGE, channel.name, text="Nick changes are not allowed here (+N)")
     yield ev.UserNickChange(actor_uid=actor, target=uid, nick=user.nick, new_nick=nick)
+
+
+def decide_away(state: ServerState, uid: str, message: str) -> Iterator[ev.Event]:
+    """A user is away, or back (empty message); nothing if nothing changes."""
+    user = state.users[uid]
+    if message != (user.away or ""):
+        yield ev.UserAway(actor_uid=uid, target=uid, nick=user.nick, message=message)
+
+
+def decide_setname(state: ServerState, uid: str, realname: str) -> Iterator[ev.Event]:
+    """A user changes its real name."""
+    user = state.users[uid]
+    yield ev.UserRealnameChange(
+        actor_uid=uid, target=uid, nick=user.nick, realname=realname, previous=user.realname
+    )

@@ -71,6 +71,10 @@ class ModeTable:
         """The value of ISUPPORT PREFIX."""
         return f"({''.join(self.prefixes)}){''.join(self.prefixes.values())}"
 
+    def rank(self, mode: str) -> int:
+        """The place of a prefix mode; 0 is the highest."""
+        return self._rank[mode]
+
     def sort_prefixes(self, modes: str) -> str:
         """Prefix modes, highest first."""
         return modes if len(modes) < 2 else "".join(sorted(modes, key=self._rank.__getitem__))

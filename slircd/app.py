@@ -1,0 +1,355 @@
+"""`twistd slircd`: builds the tree of services from a configuration, and alone knows everything.
+
+    slircd
+      events      opens the log, closes it last
+      passwords   threads for hashing
+      network     replays the log, then serves; its children are users and channels
+      listeners   one for each endpoint
+      signals     HUP
+
+What is wrong with configuration, secrets or certificates is reported before anything starts.  What only shows when the
+process runs, a log in use or a port that is taken, ends it with one line and exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import SystemRandom
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+import txaio
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
+from twisted.internet.threads import deferToThread, deferToThreadPool
+from twisted.python import usage
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from slircd.about import version
+from slircd.config.load import ConfigError, Problem, load
+from slircd.config.sections import Config, Oper
+from slircd.events.bus import ClockBehindLog
+from slircd.events.codec import DecodeError
+from slircd.events.migrate import SchemaError
+from slircd.events.store import SQLStore, StoreError
+from slircd.events.types import SERVER, OperRehash
+from slircd.network.listeners import (
+    CannotListen,
+    ListenerInfo,
+    Plan,
+    TLSContexts,
+    build_listeners,
+    plan_listeners,
+)
+from slircd.network.protocol import IRCFactory
+from slircd.network.server import IRCServer
+from slircd.network.tls import TLSFileError
+from slircd.rehash import merge
+from slircd.secrets import Loaded, load_or_create
+from slircd.security.certificates import ensure_self_signed, now_utc
+from slircd.security.cloak import Cloak
+from slircd.security.passwords import Passwords, hash_now, verify_now
+from slircd.state.apply import ApplyError
+
+txaio.use_twisted()
+log = txaio.make_logger()
+
+DEFAULT_FILE: Final = "slircd.toml"
+HASH_THREADS: Final = 2
+
+
+class Options(usage.Options):
+    """The command line of `twistd slircd`."""
+
+    synopsis = "[options]"
+    longdesc = "Runs an IRC server whose every change of state is an event in its log."
+    optParameters = (  # noqa: N815  # Twisted's name
+        ["config", "c", None, f"Configuration file; without it {DEFAULT_FILE} in the working directory, if there is one"],
+    )
+
+
+class ExitWithMessage(SystemExit):
+    """Ends the process with exit status 1 and one line on stderr."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"slircd: {text}")
+
+
+# --- configuration ------------------------------------------------------------------------------------------------
+
+
+def read_config(file: str | None) -> tuple[Config, str]:
+    """The configuration, and the file that it stands in.  Raises ConfigError."""
+    path = file or DEFAULT_FILE
+    if file is None and not Path(path).exists():
+        return Config(), path
+    return load(path), path
+
+
+def with_admin(config: Config, password_hash: str) -> Config:
+    """`config` with the operator `admin` of the first start, unless it defines one of that name itself."""
+    if "admin" in config.opers:
+        return config
+    admin = Oper(password_hash=password_hash, oper_class="netadmin")
+    return msgspec.structs.replace(config, opers={"admin": admin, **config.opers})
+
+
+def read_motd(config: Config) -> list[str]:
+    """The lines of the message of the day.  Raises ConfigError if its file cannot be read."""
+    text = config.server.motd
+    if config.server.motd_file:
+        try:
+            text = Path(config.server.motd_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            found = f'"{config.server.motd_file}" ({error})'
+            problem = Problem("server.motd_file", found, "a file with UTF-8 text that can be read")
+            raise ConfigError("configuration", problem) from None
+    return text.rstrip().expandtabs(8).splitlines()
+
+
+# --- services -----------------------------------------------------------------------------------------------------
+
+
+class Tree(MultiService):
+    """Services that start in their order and stop in the opposite one, each when the one before has stopped."""
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802  # Twisted's name
+        """Stop them one after the other."""
+        Service.stopService(self)
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        for service in reversed(list(self)):
+            try:
+                await maybeDeferred(service.stopService)
+            except Exception:
+                log.failure("stopping {name} failed", name=service.name)
+
+
+class EventLogService(Service):
+    """The log: opened after the process has become a daemon, closed when everything else has stopped."""
+
+    def __init__(self, store: SQLStore) -> None:
+        self.setName("events")
+        self._store = store
+
+    def startService(self) -> None:  # noqa: N802  # Twisted's name
+        """Open the log, which starts its writer."""
+        super().startService()
+        self._store.open()
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802  # Twisted's name
+        """Write what is still to be written, and close."""
+        super().stopService()
+        return deferToThread(self._store.close)
+
+
+class PasswordThreads(Service):
+    """The threads that hash passwords: few, so that a flood of log-ins leaves the machine to others."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.setName("passwords")
+        self._reactor = reactor
+        self._pool = ThreadPool(0, HASH_THREADS, "passwords")
+
+    def run(self, function: Callable[[], Any]) -> Deferred[Any]:
+        """Call `function` in a thread."""
+        return deferToThreadPool(self._reactor, self._pool, function)
+
+    def startService(self) -> None:  # noqa: N802  # Twisted's name
+        """Start the pool; it makes threads when it needs them."""
+        super().startService()
+        self._pool.start()
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802  # Twisted's name
+        """Wait for what is being hashed."""
+        super().stopService()
+        return deferToThread(self._pool.stop)
+
+
+class Signals(Service):
+    """SIGHUP means REHASH."""
+
+    def __init__(self, reactor: Any, rehash: Callable[[str], Deferred[list[str]]]) -> None:
+        self.setName("signals")
+        self._reactor = reactor
+        self._rehash = rehash
+
+    def startService(self) -> None:  # noqa: N802  # Twisted's name
+        """Listen for the signal, when the reactor runs: it installs its own handlers at its start."""
+        super().startService()
+        self._reactor.callWhenRunning(signal.signal, signal.SIGHUP, self._hangup)
+
+    def _hangup(self, _number: int, _frame: object) -> None:
+        self._reactor.callFromThread(self._run)
+
+    def _run(self) -> None:
+        self._rehash(SERVER).addErrback(lambda failure: log.failure("rehash failed", failure=failure))
+
+
+class SlircdService(Tree):
+    """The whole server: the root of the tree."""
+
+    def __init__(self, config: Config, file: str, plans: list[Plan], loaded: Loaded, reactor: Any) -> None:
+        """Raises ConfigError and TLSFileError."""
+        super().__init__()
+        self.setName("slircd")
+        self._file = file
+        self._reactor = reactor
+        self._secrets = loaded.secrets
+        self._plans = plans
+        self._certificates = TLSContexts()
+        self.store = SQLStore(
+            config.database.url,
+            call_in_reactor=reactor.callFromThread,
+            seconds=reactor.seconds,
+            upgrade=config.database.upgrade,
+        )
+        threads = PasswordThreads(reactor)
+        config = with_admin(config, loaded.secrets.oper_password_hash)
+        self.server = server = IRCServer(
+            config,
+            self.store,
+            reactor=reactor,
+            cloak=Cloak(bytes.fromhex(loaded.secrets.cloak_key), config.cloak.suffix),
+            passwords=Passwords(threads.run, config.passwords.cost),
+            session_id=uuid4().hex,
+            rng=SystemRandom(),
+        )
+        server.config_file = file
+        server.motd = read_motd(config)
+        server.listeners = [ListenerInfo(plan.name, plan.tls) for plan in plans]
+        server.rehash = self.rehash
+        server.stop = self.stop
+        self.store.on_fatal = self._fatal
+        listeners = build_listeners(
+            plans, IRCFactory(server), self._certificates, config.tls.minimum, reactor, file
+        )
+        children: tuple[IService, ...] = (
+            EventLogService(self.store),
+            threads,
+            server,
+            listeners,
+            Signals(reactor, self.rehash),
+        )
+        for child in children:
+            child.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:  # noqa: N802  # Twisted's name
+        """Bind the ports, while that is still allowed."""
+        try:
+            super().privilegedStartService()
+        except CannotListen as error:
+            raise ExitWithMessage(str(error)) from None
+
+    def startService(self) -> None:  # noqa: N802  # Twisted's name
+        """Open the log, replay it, serve."""
+        try:
+            super().startService()
+        except (CannotListen, StoreError, SchemaError, ClockBehindLog) as error:
+            raise ExitWithMessage(str(error)) from None
+        except (ApplyError, DecodeError) as error:
+            raise ExitWithMessage(f"the log cannot be replayed: {error}") from None
+        log.info("{text}", text=how_to_connect(self._plans, self._file))
+
+    def stop(self, reason: str) -> None:
+        """Stop the process in order, telling clients `reason`."""
+        self.server.stop_reason = reason
+        self._reactor.callLater(0, self._reactor.stop)
+
+    def _fatal(self, text: str) -> None:
+        log.critical("the server stops: {text}", text=text)
+        self.stop("The event log cannot be written any more")
+
+    # --- REHASH -----------------------------------------------------------------------------------------------------
+
+    def rehash(self, actor: str) -> Deferred[list[str]]:
+        """Read configuration, certificates, operators and MOTD again, for `actor`.
+
+        Resolves to what is to be told of it.  A file that is wrong changes nothing.
+        """
+        server = self.server
+        try:
+            config, _ = read_config(self._file if Path(self._file).exists() else None)
+            config, kept = merge(server.config, config)
+            motd = read_motd(config)
+        except ConfigError as error:
+            log.error("rehash: nothing is changed: {error}", error=str(error))
+            return succeed(["Nothing is changed:", *str(error).splitlines()])
+        config = with_admin(config, self._secrets.oper_password_hash)
+        server.use_config(config)
+        server.motd = motd
+        told = [f"{problem}; the certificate in use stays" for problem in self._certificates.reload()]
+        if kept:
+            told.append(f"These keys need a restart to change: {', '.join(kept)}")
+        for text in told:
+            log.warn("rehash: {text}", text=text)
+        log.info("configuration read again, asked by {actor}", actor=actor)
+        user = server.state.users.get(actor)
+        event = OperRehash(actor_uid=actor, target=config.server.sid, nick=user.nick if user is not None else "")
+        emitted = server.bus.emit([event])
+        emitted.addErrback(self._not_logged)
+        return emitted.addCallback(lambda _: [*told, "Configuration, certificates and MOTD are read again"])
+
+    @staticmethod
+    def _not_logged(failure: Failure) -> None:
+        log.warn("the rehash could not be logged: {reason}", reason=failure.value)
+
+
+# --- what the operator sees ---------------------------------------------------------------------------------------
+
+
+def how_to_connect(plans: list[Plan], file: str) -> str:
+    """What is logged when the server is up."""
+    lines = [f"slircd {version()} is up."]
+    for plan in plans:
+        lines.append(f"  {'TLS  ' if plan.tls else 'plain'}  {plan.name}")
+    lines += [
+        "Connect with any IRC client, for example:  irssi --connect=127.0.0.1 --port=6667 --nick=ann",
+        "Become IRC operator:                       /OPER admin PASSWORD",
+        "Read the log:                              sqlite3 slircd.db 'SELECT * FROM events LIMIT 20;'",
+        f"Configure:                                 slircd config example > {file}, then restart",
+    ]
+    return "\n".join(lines)
+
+
+def show_generated(generated: dict[str, str], file: str) -> None:
+    """Show the passwords that were just made; this once, and never in a log."""
+    names = {"admin": "admin API, user admin", "oper": "IRC operator, /OPER admin"}
+    if generated:
+        print("First start: these passwords are shown once; their hashes are kept in", file)  # noqa: T201
+        for name, password in generated.items():
+            print(f"  {names[name]}: {password}", flush=True)  # noqa: T201
+
+
+def make_certificate(plans: list[Plan], config: Config) -> None:
+    """Make a self-signed certificate for listeners that go by the default files, where there is none."""
+    certificate, key = Path(config.tls.certificate), Path(config.tls.private_key)
+    if any(plan.tls and plan.certificate == certificate for plan in plans):
+        try:
+            fingerprint = ensure_self_signed(certificate, key, config.server.name, now_utc(time.time()))
+        except OSError as error:
+            raise ConfigError(str(certificate), Problem("", "cannot be written", str(error))) from None
+        if fingerprint is not None:
+            print(f"Made a self-signed certificate, {certificate}; its SHA-256 fingerprint is {fingerprint}")  # noqa: T201
+
+
+def makeService(options: Options) -> MultiService:  # noqa: N802  # twistd's name
+    """The tree of services; what is wrong with files is told as twistd tells of a wrong option."""
+    from twisted.internet import reactor  # noqa: TID253  # the one place that knows the reactor
+
+    try:
+        config, file = read_config(options["config"])
+        plans = plan_listeners(config, file)
+        loaded = load_or_create(Path(config.secrets_file), os.environ, hash_now, verify_now)
+        show_generated(loaded.generated, config.secrets_file)
+        make_certificate(plans, config)
+        return SlircdService(config, file, plans, loaded, reactor)
+    except (ConfigError, TLSFileError, StoreError) as error:
+        raise usage.UsageError(f"\n{error}") from None

@@ -1,0 +1,143 @@
+"""What users say of themselves and whom they watch or ignore: AWAY, SETNAME, MONITOR, SILENCE."""
+
+from __future__ import annotations
+
+from slircd.commands.registry import Context, command
+from slircd.rules.user import decide_away, decide_setname
+from slircd.wire.masks import canonical_mask
+from slircd.wire.message import truncate_utf8, wrap
+from slircd.wire.names import valid_nick
+from slircd.wire.numerics import (
+    ERR_MONLISTFULL,
+    ERR_NEEDMOREPARAMS,
+    ERR_SILELISTFULL,
+    RPL_ENDOFMONLIST,
+    RPL_ENDOFSILELIST,
+    RPL_MONLIST,
+    RPL_MONOFFLINE,
+    RPL_MONONLINE,
+    RPL_NOWAWAY,
+    RPL_SILELIST,
+    RPL_UNAWAY,
+    NumericError,
+    StandardReply,
+)
+
+ROOM = 400
+"""Bytes of a list in one line; leaves room for the server's name, the numeric and the nick."""
+
+
+@command("AWAY")
+async def away(ctx: Context, message: str = "") -> None:
+    """AWAY [<message>]  (RFC 2812 4.1)
+
+    Says that one is away, or without a message that one is back.
+    """
+    text = truncate_utf8(message, ctx.config.limits.awaylen)
+    await ctx.emit(decide_away(ctx.state, ctx.uid, text))
+    ctx.reply(RPL_NOWAWAY if text else RPL_UNAWAY)
+
+
+@command("SETNAME", params=1)
+async def setname(ctx: Context, realname: str) -> None:
+    """SETNAME :<real name>  (IRCv3 setname)
+
+    Changes one's real name.
+    """
+    limit = ctx.config.limits.reallen
+    if not realname.strip() or len(realname.encode()) > limit:
+        raise StandardReply("FAIL", "INVALID_REALNAME", text=f"A real name has 1 to {limit} bytes")
+    await ctx.emit(decide_setname(ctx.state, ctx.uid, realname))
+
+
+# --- MONITOR ------------------------------------------------------------------------------------------------------
+
+
+@command("MONITOR", params=1)
+def monitor(ctx: Context, action: str, nicks: str = "") -> None:
+    """MONITOR + | - <nick>{,<nick>}, or C | L | S  (IRCv3 monitor)
+
+    Watches for users to come and go; C clears the list, L shows it, S shows who of it is online.
+    """
+    verb = action.upper()
+    server, session = ctx.server, ctx.session
+    if verb in ("+", "-"):
+        wanted = [nick for nick in nicks.split(",") if nick]
+        if not wanted:
+            raise NumericError(ERR_NEEDMOREPARAMS, "MONITOR")
+        if verb == "+":
+            _watch(ctx, wanted)
+        else:
+            for nick in wanted:
+                server.monitor.remove(session, nick)
+    elif verb == "C":
+        server.monitor.clear(session)
+    elif verb == "L":
+        for text in wrap(session.monitored.values(), ROOM, ","):
+            ctx.reply(RPL_MONLIST, text=text)
+        ctx.reply(RPL_ENDOFMONLIST)
+    elif verb == "S":
+        _show_presence(ctx, list(session.monitored.values()))
+
+
+def _watch(ctx: Context, nicks: list[str]) -> None:
+    limit = ctx.config.limits.monitor
+    session = ctx.session
+    added: list[str] = []
+    for index, nick in enumerate(nicks):
+        if not valid_nick(nick, ctx.config.limits.nicklen):
+            continue
+        if len(session.monitored) >= limit and ctx.state.fold(nick) not in session.monitored:
+            _show_presence(ctx, added)
+            ctx.reply(ERR_MONLISTFULL, limit, ",".join(nicks[index:]))
+            return
+        ctx.server.monitor.add(session, nick)
+        added.append(nick)
+    _show_presence(ctx, added)
+
+
+def _show_presence(ctx: Context, nicks: list[str]) -> None:
+    online: list[str] = []
+    offline: list[str] = []
+    for nick in nicks:
+        user = ctx.state.user_by_nick(nick)
+        if user is None:
+            offline.append(nick)
+        else:
+            online.append(user.source)
+    for text in wrap(online, ROOM, ","):
+        ctx.reply(RPL_MONONLINE, text=text)
+    for text in wrap(offline, ROOM, ","):
+        ctx.reply(RPL_MONOFFLINE, text=text)
+
+
+# --- SILENCE ------------------------------------------------------------------------------------------------------
+
+
+@command("SILENCE")
+def silence(ctx: Context, mask: str = "") -> None:
+    """SILENCE [+<mask> | -<mask>]
+
+    Hears no private messages from whom a mask matches; without a mask shows the masks.
+    """
+    session = ctx.session
+    if not mask:
+        for known in session.silenced.values():
+            ctx.reply(RPL_SILELIST, ctx.nick, known)
+        ctx.reply(RPL_ENDOFSILELIST)
+        return
+    sign, text = (mask[0], mask[1:]) if mask[0] in "+-" else ("+", mask)
+    if not text:
+        raise NumericError(ERR_NEEDMOREPARAMS, "SILENCE")
+    canonical = canonical_mask(truncate_utf8(text, 200))
+    key = ctx.state.fold(canonical)
+    if sign == "-":
+        if session.silenced.pop(key, None) is None:
+            return
+    elif key not in session.silenced:
+        if len(session.silenced) >= ctx.config.limits.silence:
+            raise NumericError(ERR_SILELISTFULL, canonical)
+        session.silenced[key] = canonical
+    else:
+        return
+    ctx.send_text(f":{ctx.user.source} SILENCE {sign}{canonical}")

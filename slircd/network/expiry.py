@@ -1,0 +1,88 @@
+"""Timed list entries: the server takes a mask off when its time has come, while it runs or right after it starts."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+import txaio
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from slircd.events.clock import format_timestamp, parse_timestamp
+from slircd.events.types import Event
+from slircd.rules.modes import decide_expiries, expiry_event
+
+if TYPE_CHECKING:
+    from slircd.network.server import IRCServer
+
+txaio.use_twisted()
+log = txaio.make_logger()
+
+RETRY_S = 5
+"""Seconds until another try where the log could not be written."""
+
+
+class Expiries:
+    """The entries that have an end, soonest first, and one timer for the first of them."""
+
+    def __init__(self, server: IRCServer) -> None:
+        self._server = server
+        self._heap: list[tuple[str, str, str, str]] = []
+        self._timer: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Write what came due while the server was down, and watch the rest."""
+        for channel in self._server.state.channels.values():
+            for mode, entries in channel.lists.items():
+                for entry in entries.values():
+                    if entry.expires is not None:
+                        heappush(self._heap, (entry.expires, channel.key, mode, entry.mask))
+        now = format_timestamp(self._server.reactor.seconds())
+        self._server.bus.emit(decide_expiries(self._server.state, now)).addErrback(self._failed)
+        self._arm()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def add(self, expires: str, key: str, mode: str, mask: str) -> None:
+        """An entry with an end was set."""
+        heappush(self._heap, (expires, key, mode, mask))
+        self._arm()
+
+    def _arm(self, least_s: float = 0.0) -> None:
+        self.stop()
+        if self._heap:
+            delay = parse_timestamp(self._heap[0][0]) - self._server.reactor.seconds()
+            self._timer = self._server.reactor.callLater(max(delay, least_s, 0.0), self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        state = self._server.state
+        now = format_timestamp(self._server.reactor.seconds())
+        events: list[Event] = []
+        while self._heap and self._heap[0][0] <= now:
+            expires, key, mode, mask = heappop(self._heap)
+            channel = state.channels.get(key)
+            entry = channel.entries(mode).get(state.fold(mask)) if channel is not None else None
+            # It may have been taken off by somebody, or set again with another end.
+            if channel is not None and entry is not None and entry.expires == expires:
+                events.append(expiry_event(channel, mode, mask))
+        self._server.bus.emit(events).addErrback(self._again)
+        self._arm()
+
+    def _again(self, failure: Failure) -> None:
+        self._failed(failure)
+        self._heap.clear()
+        self._timer = self._server.reactor.callLater(RETRY_S, self._restart)
+
+    def _restart(self) -> None:
+        self._timer = None
+        self.start()
+
+    @staticmethod
+    def _failed(failure: Failure) -> None:
+        log.warn("list entries whose time has come could not be removed: {reason}", reason=failure.value)

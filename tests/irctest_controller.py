@@ -1,0 +1,146 @@
+"""Runs slircd under irctest, the public conformance suite; it is no test itself.
+
+    pip install -r IRCTEST/requirements.txt
+    cp tests/irctest_controller.py IRCTEST/irctest/controllers/slircd.py
+    cd IRCTEST && pytest irctest/server_tests --controller irctest.controllers.slircd \
+        -m 'not implementation-specific and not deprecated and not strict'
+
+SLIRCD_COMMAND replaces the command that starts the server.  docs/conformance.md has the results.
+"""
+
+import os
+import shlex
+import shutil
+from typing import Any, Dict, Optional, Type
+
+from irctest.basecontrollers import BaseServerController, DirectoryBasedController
+from irctest.runner import NotImplementedByController
+from irctest.specifications import Capabilities, OptionalBehaviors
+
+COMMAND = "twistd --nodaemon --pidfile= slircd"
+
+# argon2id with the least cost, of "testpassword" and "operpassword".
+SERVER_HASH = "$argon2id$v=19$m=8,t=1,p=1$c2xpcmNkLXRlc3Q$OQlnrkm4hLYFHzkz8vqYBg"
+OPER_HASH = "$argon2id$v=19$m=8,t=1,p=1$c2xpcmNkLXRlc3Q$Bq+RiIKa/edVUGIdMCckNg"
+
+CONFIG = """
+[server]
+name = "My.Little.Server"
+description = "test server"
+network = "testnet"
+{password}
+[server.admin]
+name = "Bob Smith"
+email = "email@example.org"
+
+[[listen]]
+port = {port}
+
+[flood]
+enabled = false
+
+[cloak]
+enabled = false
+
+[timeouts]
+ping_interval_s = 3600
+registration_s = 3600
+
+[passwords]
+cost = "minimum"
+
+[opers.operuser]
+password_hash = "{oper}"
+class = "netadmin"
+"""
+
+
+class SlircdController(BaseServerController, DirectoryBasedController):
+    """Starts one server for each test."""
+
+    software_name = "slircd"
+    software_version: Optional[str] = None
+    supported_sasl_mechanisms: set = set()
+    supports_sts = False
+    extban_mute_char: Optional[str] = "m"
+    nickserv = "NickServ"
+    sync_sleep_time = 0.0
+    _port_wait_interval = 0.02
+
+    capabilities = frozenset(
+        {
+            Capabilities.ACCOUNT_NOTIFY,
+            Capabilities.ACCOUNT_TAG,
+            Capabilities.AWAY_NOTIFY,
+            Capabilities.BATCH,
+            Capabilities.ECHO_MESSAGE,
+            Capabilities.EXTENDED_JOIN,
+            Capabilities.LABELED_RESPONSE,
+            Capabilities.MESSAGE_TAGS,
+            Capabilities.MULTI_PREFIX,
+            Capabilities.SERVER_TIME,
+            Capabilities.SETNAME,
+        }
+    )
+    optional_behaviors: "frozenset[OptionalBehaviors]" = frozenset()
+    isupport: Dict[str, Any] = {
+        "AWAYLEN": "300",
+        "CASEMAPPING": "ascii",
+        "CHANNELLEN": "64",
+        "CHANTYPES": "#",
+        "EXCEPTS": "e",
+        "HOSTLEN": "63",
+        "INVEX": "I",
+        "NETWORK": "testnet",
+        "NICKLEN": "30",
+        "PREFIX": "(qaohv)~&@%+",
+        "STATUSMSG": "~&@%+",
+        "TOPICLEN": "390",
+        "USERLEN": "12",
+    }
+
+    def run(
+        self,
+        hostname: str,
+        port: int,
+        *,
+        password: Optional[str],
+        ssl: bool,
+        run_services: bool,
+        faketime: Optional[str],
+        websocket_hostname: Optional[str],
+        websocket_port: Optional[int],
+    ) -> None:
+        if websocket_port is not None:
+            raise NotImplementedByController("Websocket")
+        if run_services:
+            raise NotImplementedByController("services")
+        if ssl:
+            raise NotImplementedByController("TLS")
+        if self.test_config.ergo_roleplay or self.test_config.sable_history_server:
+            raise NotImplementedByController("Ergo/Sable specific config")
+        assert self.proc is None
+        self.port = port
+        self.hostname = hostname
+        self.create_config()
+        config = CONFIG.format(
+            port=port, oper=OPER_HASH, password=f'password_hash = "{SERVER_HASH}"' if password else ""
+        )
+        with self.open_file("slircd.toml", "w") as file:
+            file.write(config)
+        prefix = []
+        if faketime and shutil.which("faketime"):
+            prefix = ["faketime", "-f", faketime]
+            self.faketime_enabled = True
+        command = shlex.split(os.environ.get("SLIRCD_COMMAND", COMMAND))
+        self.proc = self.execute([*prefix, *command], cwd=self.directory)
+
+    def registerUser(self, case: Any, username: str, password: Optional[str] = None) -> None:
+        raise NotImplementedByController("accounts")
+
+    def wait_for_services(self) -> None:
+        """Built in, so they are up when the server is."""
+
+
+def get_irctest_controller_class() -> Type[SlircdController]:
+    return SlircdController

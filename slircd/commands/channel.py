@@ -132,17 +132,21 @@ async def topic(ctx: Context, name: str, text: str | None = None) -> None:
 
 
 @command("KICK", params=2)
-async def kick(ctx: Context, channel: str, nicks: str, reason: str = "") -> None:
-    """KICK <channel> <nick>{,<nick>} [<reason>]  (RFC 2812 3.2.8)
+async def kick(ctx: Context, channels: str, nicks: str, reason: str = "") -> None:
+    """KICK <channel>{,<channel>} <nick>{,<nick>} [<reason>]  (RFC 2812 3.2.8)
 
-    Removes members from a channel.
+    Removes members from a channel, or each from the channel at its place.
     """
     text = truncate_utf8(reason or ctx.nick, ctx.config.limits.kicklen)
     override = ctx.has_privilege("override")
-    for nick in targets(nicks, ctx.config.limits.targets.kick):
+    names = channels.split(",")
+    wanted = list(targets(nicks, ctx.config.limits.targets.kick))
+    if len(names) not in (1, len(wanted)):
+        raise NumericError(ERR_NEEDMOREPARAMS, "KICK", text="Give one channel, or one for each nick")
+    for name, nick in zip(names if len(names) > 1 else names * len(wanted), wanted, strict=True):
         try:
-            decision = decide_kick(ctx.state, ctx.uid, channel, nick, text, override=override)
-            await ctx.channel(channel).emit(decision, ctx)
+            decision = list(decide_kick(ctx.state, ctx.uid, name, nick, text, override=override))
+            await ctx.channel(name).emit(decision, ctx)
         except NumericError as error:
             ctx.refuse(error)
 
@@ -206,13 +210,10 @@ def names(ctx: Context, channels: str = "") -> None:
     sees_hidden = ctx.has_privilege("see-hidden")
     for name in targets(channels, ctx.config.limits.targets.names):
         channel = ctx.state.channel_by_name(name)
-        if channel is None or not may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden):
-            ctx.send_text(end_of_names(ctx.server, ctx.session, name))
-            continue
-        for body in names_lines(ctx.server, ctx.session, channel):
-            ctx.send_text(body)
-    if not channels:
-        ctx.send_text(end_of_names(ctx.server, ctx.session, "*"))
+        if channel is not None and may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden):
+            for body in names_lines(ctx.server, ctx.session, channel):
+                ctx.send_text(body)
+    ctx.send_text(end_of_names(ctx.server, ctx.session, channels or "*"))
 
 
 @command("LIST")

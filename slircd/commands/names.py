@@ -40,7 +40,7 @@ def sees_member(channel: Channel, viewer: str, member: User, *, sees_hidden: boo
 
 
 def names_lines(server: IRCServer, session: Session, channel: Channel) -> list[str]:
-    """The bodies of RPL_NAMREPLY and RPL_ENDOFNAMES for one channel, as `session` may see it."""
+    """The bodies of RPL_NAMREPLY for one channel, as `session` may see it."""
     state = server.state
     caps = session.caps
     multi = bool(caps & MULTI_PREFIX)
@@ -56,12 +56,11 @@ def names_lines(server: IRCServer, session: Session, channel: Channel) -> list[s
     kind = "@" if "s" in channel.flags else "*" if "p" in channel.flags else "="
     head = f":{server.server_name} {RPL_NAMREPLY.code} {session.display_nick} {kind} {channel.name} :"
     room = MAX_BODY - 2 - len(head.encode())
-    lines = [head + text for text in wrap(words, room)]
-    return [*lines, end_of_names(server, session, channel.name)]
+    return [head + text for text in wrap(words, room)]
 
 
 def end_of_names(server: IRCServer, session: Session, name: str) -> str:
-    """The body of RPL_ENDOFNAMES for a channel, or for a name that is none."""
+    """The body of RPL_ENDOFNAMES for channels, or for names that are none."""
     return f":{server.server_name} {RPL_ENDOFNAMES.code} {session.display_nick} {name} :{RPL_ENDOFNAMES.text}"
 
 
@@ -80,5 +79,6 @@ def topic_lines(server: IRCServer, session: Session, channel: Channel) -> list[s
 def send_channel_state(server: IRCServer, session: Session, channel: Channel, send: Send) -> None:
     """What follows a client's own JOIN: topic and names (RFC 2812 3.2.1)."""
     timestamp = server.timestamp() if session.caps & SERVER_TIME else ""
-    for body in (*topic_lines(server, session, channel), *names_lines(server, session, channel)):
+    end = end_of_names(server, session, channel.name)
+    for body in (*topic_lines(server, session, channel), *names_lines(server, session, channel), end):
         send(Line(body, timestamp=timestamp))

@@ -188,10 +188,15 @@ class Context:
         """Answer with a NOTICE from the server."""
         self.from_server(f"NOTICE {self.nick} :{text}")
 
-    def standard_reply(self, kind: str, code: str, *context: str, text: str, command: str | None = None) -> None:
-        """Answer FAIL, WARN or NOTE (IRCv3 standard-replies); a NOTICE for clients without the capability."""
+    def standard_reply(
+        self, kind: str, code: str, *context: str, text: str, command: str | None = None, always: bool = False
+    ) -> None:
+        """Answer FAIL, WARN or NOTE (IRCv3 standard-replies); a NOTICE for clients without the capability.
+
+        `always` is for those that another specification demands of every client.
+        """
         name = command or self.message.command
-        if self.session.caps & STANDARD_REPLIES:
+        if always or self.session.caps & STANDARD_REPLIES:
             self.from_server(" ".join([kind, name, code, *context]) + f" :{text}")
         else:
             self.notice(f"{kind} {name} {code}: {text}")

@@ -227,7 +227,7 @@ def user_nick_change(out: Rendering, event: ev.UserNickChange, stamp: Stamp) -> 
     out.server.users.remember(gone)
     if out.state.fold(event.nick) != out.state.fold(event.new_nick):
         out.server.monitor.offline(event.nick)
-    out.server.monitor.online(user)
+        out.server.monitor.online(user)
 
 
 @renders(ev.UserModeChange)

@@ -290,7 +290,9 @@ class Session:
             return
         except NotUtf8 as error:
             context = self._context(Message(error.command or "*", ()))
-            context.standard_reply("FAIL", "INVALID_UTF8", text="Message rejected, your client must use UTF-8")
+            # IRCv3 UTF8ONLY
+            text = "Message rejected, your client must use UTF-8"
+            context.standard_reply("FAIL", "INVALID_UTF8", text=text, always=True)
             return
         except MalformedLine as error:
             self._context(Message("*", ())).standard_reply("FAIL", "MALFORMED_LINE", text=str(error))

@@ -26,7 +26,7 @@ MAX_PARAMS: Final = 15
 NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _BAD: Final = re.compile(r"[\0\r\n]")
-_COMMAND: Final = re.compile(r"[A-Za-z]+|[0-9]{3}", re.ASCII)
+_COMMAND: Final = re.compile(r"[!-9;-~][!-~]*", re.ASCII)
 _TAG_KEY: Final = re.compile(r"\+?(?:[A-Za-z0-9.-]+/)?[A-Za-z0-9-]+", re.ASCII)
 _ESCAPED: Final = re.compile(r"\\(.?)", re.DOTALL)
 _TO_ESCAPE: Final = str.maketrans({";": "\\:", " ": "\\s", "\\": "\\\\", "\r": "\\r", "\n": "\\n"})
@@ -96,7 +96,7 @@ def parse(line: bytes) -> Message:
             raise MalformedLine("a line needs a command")
     command = words[0]
     if not _COMMAND.fullmatch(command):
-        raise MalformedLine("a command is letters, or three digits")
+        raise MalformedLine("a command is printable ASCII")
     if len(words) > MAX_PARAMS and len(words) - 1 + bool(colon) > MAX_PARAMS:
         trailing = _from_word(text, MAX_PARAMS)
         colon = " :"

@@ -344,6 +344,7 @@ def makeService(options: Options) -> MultiService:  # noqa: N802  # twistd's nam
     """The tree of services; what is wrong with files is told as twistd tells of a wrong option."""
     from twisted.internet import reactor  # noqa: TID253  # the one place that knows the reactor
 
+    txaio.config.loop = reactor
     try:
         config, file = read_config(options["config"])
         plans = plan_listeners(config, file)

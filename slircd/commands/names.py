@@ -32,11 +32,14 @@ def sees_member(channel: Channel, viewer: str, member: User, *, sees_hidden: boo
     """
     if viewer == member.uid or sees_hidden:
         return True
-    if viewer not in channel.members:
-        return "i" not in member.modes and "u" not in channel.flags
-    if "u" in channel.flags and not channel.members[member.uid]:
-        return channel.has_any(viewer, "qaoh")
-    return True
+    if viewer not in channel.members and "i" in member.modes:
+        return False
+    return sees_in_auditorium(channel, viewer, member)
+
+
+def sees_in_auditorium(channel: Channel, viewer: str, member: User) -> bool:
+    """Whether the channel's mode u, if it has it, lets `viewer` see that `member` is there."""
+    return "u" not in channel.flags or bool(channel.members[member.uid]) or channel.has_any(viewer, "qaoh")
 
 
 def names_lines(server: IRCServer, session: Session, channel: Channel) -> list[str]:

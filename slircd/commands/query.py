@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from slircd.commands.names import sees_member
+from slircd.commands.names import sees_in_auditorium, sees_member
 from slircd.commands.registry import Context, command, targets
 from slircd.commands.server_info import require_this_server
 from slircd.events.clock import parse_timestamp
@@ -215,7 +215,8 @@ def _whois_channels(ctx: Context, user: User) -> Iterator[str]:
     sees_hidden = ctx.has_privilege("see-hidden")
     for channel in ctx.state.channels_of(user.uid):
         shown = may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden)
-        if user.uid == ctx.uid or (shown and sees_member(channel, ctx.uid, user, sees_hidden=sees_hidden)):
+        # Invisibility (+i) hides from lists, not from who asks for somebody by name.
+        if user.uid == ctx.uid or (shown and (sees_hidden or sees_in_auditorium(channel, ctx.uid, user))):
             symbols = CHANNEL_MODES.symbols(channel.members[user.uid], bool(ctx.caps & MULTI_PREFIX))
             yield symbols + channel.name
 

@@ -57,7 +57,8 @@ class IRCServer(MultiService):
     """One node of an IRC network.
 
     `rehash` is what REHASH and SIGHUP run, with the actor as argument, and resolves to what is to be told of it; `stop`
-    is what DIE runs.  app provides both.
+    is what DIE runs.  app provides both, and has told txaio which
+    reactor its timers are to use.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class IRCServer(MultiService):
         self.state = ServerState()
         self.gate = OutputGate(strict=config.database.durability == "strict")
         self.flusher = Flusher(reactor)
-        self.timers = txaio.with_config(loop=reactor).make_batched_timer(PING_BUCKET_S)
+        self.timers = txaio.make_batched_timer(PING_BUCKET_S)
         self.throttle = ConnectionThrottle(config.throttle, reactor, config.limits.clients)
         self.sessions: dict[Session, None] = {}
         self.users = UserRegistry(self.state, node=config.server.sid, whowas=config.limits.whowas)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from slircd.events import types as ev
+from slircd.rules.bans import is_banned
 from slircd.state.model import ServerState, User
 from slircd.wire.names import valid_nick
 from slircd.wire.numerics import ERR_BANNICKCHANGE, ERR_ERRONEUSNICKNAME, ERR_NICKNAMEINUSE, NumericError
@@ -87,7 +88,7 @@ def decide_disconnect(state: ServerState, actor: str, uid: str, reason: str) -> 
 def decide_nick(state: ServerState, actor: str, uid: str, nick: str, max_length: int) -> Iterator[ev.Event]:
     """A user takes another nick (or an operator gives it one); nothing if it is the same to the letter.
 
-    Raises ERR_ERRONEUSNICKNAME, ERR_NICKNAMEINUSE, and ERR_BANNICKCHANGE where a channel (+N) forbids it.
+    Raises ERR_ERRONEUSNICKNAME, ERR_NICKNAMEINUSE, and ERR_BANNICKCHANGE where a channel (+N, or a ban) forbids it.
     """
     user = state.users[uid]
     check_nick(state, nick, max_length, own_uid=uid)
@@ -97,6 +98,8 @@ def decide_nick(state: ServerState, actor: str, uid: str, nick: str, max_length:
         for channel in state.channels_of(uid):
             if "N" in channel.flags and not channel.has_any(uid, "qaoh"):
                 raise NumericError(ERR_BANNICKCHANGE, channel.name, text="Nick changes are not allowed here (+N)")
+            if not channel.members[uid] and is_banned(state, channel, user, "n"):
+                raise NumericError(ERR_BANNICKCHANGE, channel.name)
     yield ev.UserNickChange(actor_uid=actor, target=uid, nick=user.nick, new_nick=nick)
 
 

@@ -1,0 +1,243 @@
+"""The store contract: one class, one subclass for each kind of store."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from slircd.events.memory import MemoryStore
+from slircd.events.migrate import SchemaError, migrations_folder, upgrade_with_alembic
+from slircd.events.row import Head, Row
+from slircd.events.schema import EVENTS, HEAD_REVISION
+from slircd.events.store import SQLStore, StoreError
+
+
+def row(number: int, **fields: Any) -> Row:
+    """A row as the bus makes it."""
+    stamp = f"2025-01-01T00:00:{number % 60:02d}.000000Z"
+    made = Row(number, stamp, number, "user.away", "001000001", "001000001", '{"v":1}', "run")
+    return made._replace(**fields)
+
+
+class Calls:
+    """Collects what a store reports, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.commits: list[tuple[int, int]] = []
+        self.trouble: list[str | None] = []
+        self.fatal: list[str] = []
+        self._changed = threading.Condition()
+
+    def attach(self, store: Any) -> None:
+        def note(kind: list[Any], value: Any) -> None:
+            with self._changed:
+                kind.append(value)
+                self._changed.notify_all()
+
+        store.on_commit = lambda last, rows, seconds: note(self.commits, (last, rows))
+        store.on_trouble = lambda reason: note(self.trouble, reason)
+        store.on_fatal = lambda reason: note(self.fatal, reason)
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, 30), (self.commits, self.trouble, self.fatal)
+
+
+class StoreContract:
+    """What every store promises."""
+
+    def open(self) -> Any:
+        raise NotImplementedError
+
+    def setUp(self) -> None:
+        self.calls = Calls()
+        self.store = self.open()
+
+    def test_empty(self) -> None:
+        """An empty log has no head and no rows."""
+        assert self.store.head() == Head(0, 0, "")
+        assert list(self.store.read()) == []
+
+    def test_what_is_appended_is_read(self) -> None:
+        """Rows come back as they were, in order, after any id, Unicode and NULL included."""
+        rows = [row(1, target=None, actor_uid=None), row(2, payload='{"v":1,"x":"é😀\\u0001"}'), row(3)]
+        self.store.append(rows[:2])
+        self.store.append(rows[2:])
+        self.calls.wait(lambda: bool(self.calls.commits) and self.calls.commits[-1][0] == 3)
+        assert list(self.store.read()) == rows
+        assert list(self.store.read(2)) == rows[2:]
+        assert self.store.head() == Head(3, 3, rows[2].timestamp)
+        assert sum(count for _, count in self.calls.commits) == 3
+
+    def test_many(self) -> None:
+        """More rows than one batch are committed in order, each once."""
+        for start in range(1, 12_001, 3):
+            self.store.append([row(start), row(start + 1), row(start + 2)])
+        self.calls.wait(lambda: bool(self.calls.commits) and self.calls.commits[-1][0] == 12_000)
+        assert [item.id for item in self.store.read()] == list(range(1, 12_001))
+        assert self.store.oldest_pending_since is None
+
+
+class MemoryStoreTests(StoreContract, unittest.TestCase):
+    def open(self) -> MemoryStore:
+        store = MemoryStore()
+        self.calls.attach(store)
+        return store
+
+
+class SQLiteTests(StoreContract, unittest.TestCase):
+    def open(self) -> SQLStore:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "log.db"
+        return self.opened()
+
+    def opened(self, **options: Any) -> SQLStore:
+        # The writer's thread calls the callbacks itself here: `Calls` is made for that.
+        store = SQLStore(
+            f"sqlite:///{self.path}",
+            call_in_reactor=lambda function, *arguments: function(*arguments),
+            seconds=lambda: 0.0,
+            **options,
+        )
+        self.calls.attach(store)
+        store.open()
+        self.addCleanup(store.close)
+        return store
+
+    def test_survives_reopening(self) -> None:
+        """Closing writes what was appended; the next run goes on from there."""
+        self.store.append([row(1)])
+        self.store.close()
+        assert [item.id for item in self.opened().read()] == [1]
+
+    def test_durable_settings(self) -> None:
+        """WAL with a full sync on commit: what was reported is on the disk."""
+        with self.store._opened.connect() as connection:
+            assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+            assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+
+    def test_one_daemon_per_log(self) -> None:
+        """A second store on the same file is refused, in this process and in another."""
+        with pytest.raises(StoreError, match="in use by another slircd"):
+            SQLStore(f"sqlite:///{self.path}", call_in_reactor=print, seconds=float).open()
+        code = (
+            "import sys; from slircd.events.store import SQLStore, StoreError\n"
+            "try: SQLStore(sys.argv[1], call_in_reactor=print, seconds=float).open()\n"
+            "except StoreError as error: print(error); sys.exit(7)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, f"sqlite:///{self.path}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 7, done.stderr
+
+    def test_locked_database(self) -> None:
+        """A lock held by another program is trouble for as long as it lasts; then everything is written."""
+        other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        self.store.append([row(1)])
+        self.store.append([row(2)])
+        self.calls.wait(lambda: bool(self.calls.trouble))
+        assert "locked" in str(self.calls.trouble[0])
+        other.execute("ROLLBACK")
+        self.calls.wait(lambda: bool(self.calls.commits) and self.calls.commits[-1][0] == 2)
+        self.calls.wait(lambda: self.calls.trouble[-1] is None)
+        assert [item.id for item in self.store.read()] == [1, 2]
+
+    def test_foreign_rows(self) -> None:
+        """Rows that this server did not write stop its writing for good."""
+        other = sqlite3.connect(self.path)
+        self.addCleanup(other.close)
+        other.execute("INSERT INTO events VALUES (1,'2025-01-01T00:00:00.000000Z',1,'x',NULL,NULL,'{}','other')")
+        other.commit()
+        self.store.append([row(1)])
+        self.calls.wait(lambda: bool(self.calls.fatal))
+        assert "somebody else" in self.calls.fatal[0]
+
+    def test_columns(self) -> None:
+        """The table has exactly the eight columns and the three indexes that are promised."""
+        inspector = inspect(self.store._opened)
+        assert [column["name"] for column in inspector.get_columns("events")] == list(Row._fields)
+        assert {index["name"] for index in inspector.get_indexes("events")} == {
+            "idx_events_timestamp",
+            "idx_events_type",
+            "idx_events_target",
+        }
+
+
+def test_schema_made_directly_equals_the_migrations(tmp_path: Path) -> None:
+    """An empty database is created without Alembic; that must give what the migrations give."""
+
+    def schema(path: Path) -> set[tuple[str, str]]:
+        with sqlite3.connect(path) as connection:
+            return set(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+
+    store = SQLStore(f"sqlite:///{tmp_path / 'direct.db'}", call_in_reactor=print, seconds=float)
+    store.open()
+    store.close()
+    engine = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
+    with engine.begin() as connection:
+        upgrade_with_alembic(connection)
+    engine.dispose()
+
+    def normal(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        return {(name, re.sub(r"\s*([(),])\s*", r"\1", " ".join(sql.split()))) for name, sql in pairs}
+
+    assert normal(schema(tmp_path / "direct.db")) == normal(schema(tmp_path / "migrated.db"))
+
+
+def stamped(tmp_path: Path, revision: str) -> str:
+    """The URL of a log that is stamped with a revision."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    store = SQLStore(url, call_in_reactor=print, seconds=float)
+    store.open()
+    store.close()
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    return url
+
+
+def test_schema_from_the_future(tmp_path: Path) -> None:
+    """A log of a newer slircd is refused, with words."""
+    with pytest.raises(SchemaError, match="newer version"):
+        SQLStore(stamped(tmp_path, "9999"), call_in_reactor=print, seconds=float).open()
+
+
+def test_foreign_database(tmp_path: Path) -> None:
+    """A database with a table `events` that is not ours is left alone."""
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        connection.execute("CREATE TABLE events (x)")
+    with pytest.raises(SchemaError, match="not a log of slircd"):
+        SQLStore(f"sqlite:///{tmp_path / 'log.db'}", call_in_reactor=print, seconds=float).open()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "nonsense", "nosuchdialect://x"])
+def test_useless_urls(url: str) -> None:
+    """A URL that can hold no log is refused with words."""
+    with pytest.raises(StoreError):
+        SQLStore(url, call_in_reactor=print, seconds=float).open()
+
+
+def test_unwritable_folder(tmp_path: Path) -> None:
+    """A path that cannot be opened is an error with its name."""
+    with pytest.raises(StoreError, match=r"none/log\.db"):
+        SQLStore(f"sqlite:///{tmp_path}/none/log.db", call_in_reactor=print, seconds=float).open()
+
+
+def test_head_revision_is_the_newest_migration() -> None:
+    """The revision that the code stamps is the one that Alembic would."""
+    revisions = sorted(path.stem.split("_")[0] for path in (migrations_folder() / "versions").glob("*.py"))
+    assert revisions[-1] == HEAD_REVISION
+    assert EVENTS.name == "events"

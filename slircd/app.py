@@ -70,7 +70,12 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = "Runs an IRC server whose every change of state is an event in its log."
     optParameters = (  # noqa: N815  # Twisted's name
-        ["config", "c", None, f"Configuration file; without it {DEFAULT_FILE} in the working directory, if there is one"],
+        [
+            "config",
+            "c",
+            None,
+            f"Configuration file; without it {DEFAULT_FILE} in the working directory, if there is one",
+        ],
     )
 
 
@@ -228,9 +233,7 @@ class SlircdService(Tree):
         server.rehash = self.rehash
         server.stop = self.stop
         self.store.on_fatal = self._fatal
-        listeners = build_listeners(
-            plans, IRCFactory(server), self._certificates, config.tls.minimum, reactor, file
-        )
+        listeners = build_listeners(plans, IRCFactory(server), self._certificates, config.tls.minimum, reactor, file)
         children: tuple[IService, ...] = (
             EventLogService(self.store),
             threads,
@@ -342,7 +345,7 @@ def make_certificate(plans: list[Plan], config: Config) -> None:
 
 def makeService(options: Options) -> MultiService:  # noqa: N802  # twistd's name
     """The tree of services; what is wrong with files is told as twistd tells of a wrong option."""
-    from twisted.internet import reactor  # noqa: TID253  # the one place that knows the reactor
+    from twisted.internet import reactor  # the one place that knows the reactor
 
     txaio.config.loop = reactor
     try:

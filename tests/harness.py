@@ -30,7 +30,8 @@ from slircd.security.passwords import Passwords, hash_now
 from slircd.state.apply import Stamp, apply
 from slircd.state.model import ServerState
 from slircd.state.snapshot import digest
-from slircd.wire.message import Message, parse as parse_message
+from slircd.wire.message import Message
+from slircd.wire.message import parse as parse_message
 
 START = 1_750_000_000.0
 OPER_PASSWORD = "sesame"

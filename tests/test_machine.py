@@ -47,7 +47,9 @@ class Network(RuleBasedStateMachine):
 
     # --- who is there -------------------------------------------------------------------------------------------------
 
-    @rule(target=clients, nick=NICKS, caps=st.sampled_from(["", "away-notify extended-join chghost setname server-time"]))
+    @rule(
+        target=clients, nick=NICKS, caps=st.sampled_from(["", "away-notify extended-join chghost setname server-time"])
+    )
     def connects(self, nick: str, caps: str) -> FakeClient:
         client = self.world.connect()
         if caps:
@@ -74,7 +76,12 @@ class Network(RuleBasedStateMachine):
     def sets_topic(self, client: FakeClient, channel: str, text: str) -> None:
         client.sends(f"TOPIC {channel} :{text}")
 
-    @rule(client=clients, other=clients, channel=CHANNELS, verb=st.sampled_from(["KICK", "INVITE", "+o", "-o", "+v", "+h"]))
+    @rule(
+        client=clients,
+        other=clients,
+        channel=CHANNELS,
+        verb=st.sampled_from(["KICK", "INVITE", "+o", "-o", "+v", "+h"]),
+    )
     def does_to_another(self, client: FakeClient, other: FakeClient, channel: str, verb: str) -> None:
         user = self.world.state.users.get(other.uid)
         nick = user.nick if user is not None else "nobody"

@@ -89,7 +89,7 @@ async def _join_one(ctx: Context, name: str, key: str) -> None:
         return
     rate = parse_rate(service.channel.params.get("j", ""))
     now = ctx.server.reactor.seconds()
-    if decision and rate is not None and not override and service.within("joins", now, rate.seconds) > rate.count:
+    if decision and rate is not None and not override and service.within("joins", now, rate.seconds) > rate.most:
         raise NumericError(ERR_THROTTLE, service.channel.name)
     await service.emit(decision, ctx)
 
@@ -252,7 +252,8 @@ def _condition(ctx: Context, word: str) -> Callable[[Channel], bool]:
             return value < limit if sign == "<" else value > limit
 
         def minutes_since(timestamp: str) -> float:
-            return (now - parse_timestamp(timestamp)) / 60
+            since: float = now - parse_timestamp(timestamp)
+            return since / 60
 
         if letter == "C":
             return lambda channel: compares(minutes_since(channel.created_at))

@@ -156,7 +156,7 @@ def _check_rate(ctx: Context, service: ChannelService) -> None:
     rate = parse_rate(channel.params["f"])
     if rate is None or channel.members.get(ctx.uid):
         return
-    if service.within(f"text {ctx.uid}", ctx.server.reactor.seconds(), rate.seconds) > rate.count:
+    if service.within(f"text {ctx.uid}", ctx.server.reactor.seconds(), rate.seconds) > rate.most:
         raise NumericError(
             ERR_CANNOTSENDTOCHAN, channel.name, text=f"{ERR_CANNOTSENDTOCHAN.text}, you are too fast (+f)"
         )

@@ -72,8 +72,13 @@ def _may_try(ctx: Context, block: Oper) -> bool:
 def _failed(ctx: Context, name: str, why: str) -> None:
     session = ctx.session
     session.failures += 1
-    log.warn("{nick} ({address}) failed to become operator {oper}: {why}", nick=ctx.nick, address=session.address,
-             oper=name, why=why)
+    log.warn(
+        "{nick} ({address}) failed to become operator {oper}: {why}",
+        nick=ctx.nick,
+        address=session.address,
+        oper=name,
+        why=why,
+    )
     if session.failures >= MAX_FAILURES:
         session.close("Too many wrong passwords")
 

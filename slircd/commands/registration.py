@@ -284,11 +284,16 @@ async def _register_if_complete(ctx: Context) -> None:
     finally:
         if uid not in server.state.users:
             server.users.detach(uid, session)
-    if session.is_closed:
+    if _is_closed(session):
         await ctx.emit(decide_disconnect(server.state, uid, uid, "Connection closed"))
         return
     session.registered_as(uid)
     _welcome(ctx)
+
+
+def _is_closed(session: Session) -> bool:
+    """Asked anew: the client may have gone while its decision was ordered."""
+    return session.is_closed
 
 
 async def _password_is_right(server: IRCServer, registration: Registration) -> bool:

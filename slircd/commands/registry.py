@@ -222,7 +222,9 @@ class Context:
             return
         session = self.session
         if not answers:
-            session.send(Line(f":{self.server.server_name} ACK", timestamp=self.server.timestamp()), {"label": self.label})
+            session.send(
+                Line(f":{self.server.server_name} ACK", timestamp=self.server.timestamp()), {"label": self.label}
+            )
         elif len(answers) == 1:
             session.send(answers[0], {"label": self.label})
         elif not session.caps & BATCH:
@@ -230,9 +232,7 @@ class Context:
                 session.send(answer)
         else:
             reference = session.next_batch()
-            session.send(
-                Line(f":{self.server.server_name} BATCH +{reference} labeled-response"), {"label": self.label}
-            )
+            session.send(Line(f":{self.server.server_name} BATCH +{reference} labeled-response"), {"label": self.label})
             for answer in answers:
                 session.send(answer, {"batch": reference})
             session.send(Line(f":{self.server.server_name} BATCH -{reference}"))

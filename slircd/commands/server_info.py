@@ -85,9 +85,7 @@ def send_lusers(ctx: Context) -> None:
         opers += user.is_oper and "H" not in user.modes
     total = len(state.users)
     unknown = sum(1 for session in server.sessions if not session.is_registered and not session.is_closed)
-    ctx.reply(
-        RPL_LUSERCLIENT, text=f"There are {total - invisible} users and {invisible} invisible on 1 servers"
-    )
+    ctx.reply(RPL_LUSERCLIENT, text=f"There are {total - invisible} users and {invisible} invisible on 1 servers")
     if opers:
         ctx.reply(RPL_LUSEROP, opers)
     if unknown:

@@ -74,12 +74,16 @@ def _samples() -> Iterator[str]:
     yield "# Operators.  The operator `admin` (class netadmin) is there unless you define one of that name; its"
     yield "# password is made at the first start.  Built-in classes: " + ", ".join(BUILT_IN_CLASSES) + "."
     yield "#[opers.ann]"
-    yield from (line if line.startswith("#") else f"#{line}" for line in _keys(Oper, {"class": "oper", "masks": ["*@*"]}))
+    yield from (
+        line if line.startswith("#") else f"#{line}" for line in _keys(Oper, {"class": "oper", "masks": ["*@*"]})
+    )
     yield ""
     yield "# Operator classes.  Privileges:"
     yield from (f"#   {name}: {text}" for name, text in PRIVILEGES.items())
     yield "#[oper_classes.moderator]"
-    yield from (f"#{line}" for line in _keys(OperClass, {"privileges": ["kill"], "inherits": ["helper"]}) if line[0] != "#")
+    yield from (
+        f"#{line}" for line in _keys(OperClass, {"privileges": ["kill"], "inherits": ["helper"]}) if line[0] != "#"
+    )
 
 
 def to_toml(value: object) -> str:

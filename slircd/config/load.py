@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,6 +16,8 @@ from msgspec import Meta, Struct
 from slircd.config.sections import PASSWORD_HASH, Config
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.names import valid_host, valid_server_name
+
+MASKED: Final = "********"
 
 
 class Problem(NamedTuple):
@@ -158,9 +160,6 @@ def describe(hint: Any) -> str:
     return f"{text} that matches {patterns[0]} ({about})" if patterns else text
 
 
-
-
-
 def _bounds(meta: Meta) -> str:
     if meta.ge is not None and meta.le is not None:
         return f" from {meta.ge} to {meta.le}"
@@ -269,10 +268,10 @@ def to_plain(config: Config) -> Mapping[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(config)
     for table in (plain["server"], *plain["opers"].values()):
         if table.get("password_hash"):
-            table["password_hash"] = "********"
+            table["password_hash"] = MASKED
     url = plain["database"]["url"]
     head, at, tail = url.rpartition("@")
     if at and ":" in head.partition("://")[2]:
         scheme, _, login = head.partition("://")
-        plain["database"]["url"] = f"{scheme}://{login.partition(':')[0]}:********@{tail}"
+        plain["database"]["url"] = f"{scheme}://{login.partition(':')[0]}:{MASKED}@{tail}"
     return plain

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, field
 
-PASSWORD_HASH: Final = r"^\$argon2(id|i|d)\$.+"
+PASSWORD_HASH: Final = r"^\$argon2(id|i|d)\$.+"  # noqa: S105  # the form of one
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +38,8 @@ class Server(Section, frozen=True, kw_only=True):
         "slircd, an IRC server with a flight recorder"
     )
     sid: Annotated[
-        str, Meta(pattern=r"^[0-9][0-9A-Z]{2}$", description="Server id, first part of every UID: 0-9, then two of 0-9A-Z")
+        str,
+        Meta(pattern=r"^[0-9][0-9A-Z]{2}$", description="Server id, first part of every UID: 0-9, then two of 0-9A-Z"),
     ] = "001"
     casemapping: Annotated[
         Literal["ascii", "rfc1459", "rfc1459-strict"],
@@ -54,7 +55,11 @@ class Server(Section, frozen=True, kw_only=True):
         str, Meta(pattern=r"^[iwRTDH]*$", description="Modes of a new user, of i w R T D H")
     ] = "i"
     default_channel_modes: Annotated[
-        str, Meta(pattern=r"^[cCgiKMmNnpsSTtuVz]*$", description="Flags of a new channel, of c C g i K M m N n p s S T t u V z")
+        str,
+        Meta(
+            pattern=r"^[cCgiKMmNnpsSTtuVz]*$",
+            description="Flags of a new channel, of c C g i K M m N n p s S T t u V z",
+        ),
     ] = "nt"
     admin: AdminContact = AdminContact()
 
@@ -70,7 +75,9 @@ class Listen(Section, frozen=True, kw_only=True):
         Meta(description="A Twisted server endpoint: tcp:, ssl: or tls:, systemd:, unix:, haproxy:"),
     ] = None
     address: Annotated[str, Meta(description="Address to listen on; 0.0.0.0 or :: for all")] = "127.0.0.1"
-    port: Annotated[Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="TCP port; 0 takes a free one")] = None
+    port: Annotated[Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="TCP port; 0 takes a free one")] = (
+        None
+    )
     tls: Annotated[bool, Meta(description="Whether clients speak TLS here")] = False
     certificate: Annotated[str | None, Meta(description="PEM file of this listener's own certificate chain")] = None
     private_key: Annotated[str | None, Meta(description="PEM file of its key")] = None
@@ -106,7 +113,10 @@ class Database(Section, frozen=True, kw_only=True):
         Meta(description="strict: nobody sees what a crash could lose; relaxed: output does not wait for the disk"),
     ] = "strict"
     stall_ms: Annotated[
-        int, Meta(ge=100, le=600_000, description="Milliseconds after which a slow database makes the server refuse changes")
+        int,
+        Meta(
+            ge=100, le=600_000, description="Milliseconds after which a slow database makes the server refuse changes"
+        ),
     ] = 5000
     upgrade: Annotated[
         bool, Meta(description="Whether the server upgrades an old schema itself, or asks for `alembic upgrade head`")
@@ -161,7 +171,9 @@ class Timeouts(Section, frozen=True, kw_only=True):
     """How patient the server is."""
 
     registration_s: Annotated[int, Meta(ge=5, le=86_400, description="Seconds for NICK, USER and CAP END")] = 60
-    ping_interval_s: Annotated[int, Meta(ge=10, le=86_400, description="Idle seconds after which a client is asked PING")] = 120
+    ping_interval_s: Annotated[
+        int, Meta(ge=10, le=86_400, description="Idle seconds after which a client is asked PING")
+    ] = 120
     ping_timeout_s: Annotated[int, Meta(ge=10, le=86_400, description="Seconds that it has for an answer")] = 60
 
 
@@ -192,7 +204,10 @@ class CloakSection(Section, frozen=True, kw_only=True):
 
     enabled: Annotated[bool, Meta(description="Whether users' addresses are hidden")] = True
     suffix: Annotated[
-        str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,15}$", description="End of every cloaked host, at most 16 characters")
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,15}$", description="End of every cloaked host, at most 16 characters"
+        ),
     ] = "cloak"
 
 
@@ -208,7 +223,9 @@ class OperClass(Section, frozen=True, kw_only=True):
     """A named set of privileges."""
 
     privileges: Annotated[list[str], Meta(description="Privileges that it grants")] = field(default_factory=list)
-    inherits: Annotated[list[str], Meta(description="Classes whose privileges it has, too")] = field(default_factory=list)
+    inherits: Annotated[list[str], Meta(description="Classes whose privileges it has, too")] = field(
+        default_factory=list
+    )
 
 
 class Oper(Section, frozen=True, kw_only=True):
@@ -279,7 +296,18 @@ BUILT_IN_CLASSES: Final[dict[str, OperClass]] = {
     "helper": OperClass(privileges=["see-hidden", "wallops"]),
     "oper": OperClass(
         inherits=["helper"],
-        privileges=["kill", "sajoin", "sapart", "sanick", "see-hosts", "stats", "trace", "vhost", "chghost", "flood-exempt"],
+        privileges=[
+            "kill",
+            "sajoin",
+            "sapart",
+            "sanick",
+            "see-hosts",
+            "stats",
+            "trace",
+            "vhost",
+            "chghost",
+            "flood-exempt",
+        ],
     ),
     "netadmin": OperClass(inherits=["oper"], privileges=["die", "override", "rehash", "samode"]),
 }

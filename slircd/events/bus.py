@@ -215,9 +215,7 @@ class EventBus(Service):
 
     # --- the way of an event --------------------------------------------------------------------------------------
 
-    def emit(
-        self, events: Iterable[Event], origin: object | None = None
-    ) -> defer.Deferred[tuple[Record, ...]]:
+    def emit(self, events: Iterable[Event], origin: object | None = None) -> defer.Deferred[tuple[Record, ...]]:
         """Give a decision its place in the log; `events` is run to its end before the first is applied.
 
         `origin` is handed to the renderer: the command whose client is to see the lines as its answer.  The Deferred

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 
-
 def format_timestamp(seconds: float) -> str:
     """The log's form of a moment, `2025-01-01T12:00:00.000000Z`: fixed width, so that text order is time order.
 

@@ -14,7 +14,9 @@ class MemoryStore:
     `automatic` commits at once; otherwise rows wait for `commit`.
     """
 
-    def __init__(self, rows: Sequence[Row] = (), *, automatic: bool = True, seconds: Callable[[], float] = float) -> None:
+    def __init__(
+        self, rows: Sequence[Row] = (), *, automatic: bool = True, seconds: Callable[[], float] = float
+    ) -> None:
         """`rows` is a log that is there already; `seconds` is the clock."""
         self.rows = list(rows)
         self.automatic = automatic

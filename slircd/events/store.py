@@ -244,7 +244,8 @@ class SQLStore:
                 self._call_in_reactor(self._fatal, str(error))
                 return None
             except DBAPIError as error:
-                connection = _discard(connection)
+                _discard(connection)
+                connection = None
                 if not troubled:
                     troubled = True
                     self._call_in_reactor(self._trouble, _words(error))
@@ -268,9 +269,7 @@ class SQLStore:
         last = rows[-1]
         if head == Head(last.id, last.sequence, last.timestamp):
             return True
-        raise _ForeignRows(
-            f"the log was written to by somebody else: it ends with id {head.id}, not {self._head.id}"
-        )
+        raise _ForeignRows(f"the log was written to by somebody else: it ends with id {head.id}, not {self._head.id}")
 
 
 class _ForeignRows(Exception):

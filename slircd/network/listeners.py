@@ -174,10 +174,10 @@ class _Introducing(Factory):
         return "IRC"
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        protocol = self._wrapped.buildProtocol(addr)
+        protocol: Any = self._wrapped.buildProtocol(addr)
         if protocol is not None:
-            protocol.listener = self._info  # type: ignore[attr-defined]  # IRCProtocol has it
-        return protocol
+            protocol.listener = self._info
+        return protocol  # type: ignore[no-any-return]  # any protocol with `listener`
 
 
 class Listener(StreamServerEndpointService):
@@ -199,7 +199,8 @@ class Listener(StreamServerEndpointService):
             reason = getattr(error, "socketError", error)
             text = getattr(reason, "strerror", None) or str(reason)
             raise CannotListen(f"cannot listen on {self.plan.name} ({self.plan.key}): {text}") from None
-        self._waitingForPort.addCallback(self._listening)
+        waiting: Any = self._waitingForPort
+        waiting.addCallback(self._listening)
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
         log.info("listening on {host} for {kind}", host=port.getHost(), kind="TLS" if self.plan.tls else "plain IRC")
@@ -222,12 +223,10 @@ def build_listeners(
         except (ValueError, TypeError, KeyError) as error:
             allowed = "tcp:, ssl:, tls:, systemd:, unix: or haproxy:, as Twisted's serverFromString has them"
             raise ConfigError(file, Problem(f"{plan.key}.endpoint", f'"{plan.name}" ({error})', allowed)) from None
-        served: Factory = _Introducing(factory, ListenerInfo(plan.name, plan.tls))
+        served: Any = _Introducing(factory, ListenerInfo(plan.name, plan.tls))
         if plan.tls:
             served = over_tls(served, contexts.for_plan(plan, minimum), reactor)
         if plan.proxies:
             served = ProxyFactory(served, plan.proxies, reactor)
         Listener(plan, endpoint, served).setServiceParent(listeners)
     return listeners
-
-

@@ -59,4 +59,6 @@ class Monitor:
     def _tell(self, nick: str, code: str, text: str) -> None:
         for session in self._watchers.get(self._state.fold(nick), ()):
             timestamp = self._server.timestamp() if session.caps & SERVER_TIME else ""
-            session.send(Line(f":{self._server.server_name} {code} {session.display_nick} :{text}", timestamp=timestamp))
+            session.send(
+                Line(f":{self._server.server_name} {code} {session.display_nick} :{text}", timestamp=timestamp)
+            )

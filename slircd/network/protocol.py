@@ -70,7 +70,7 @@ class IRCProtocol(LineReceiver):
         if self.session is not None:
             self.session.receive_too_long()
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # type: ignore[override]  # Twisted: any Failure
+    def connectionLost(self, reason: Failure | None = None) -> None:
         """End the session."""
         session, self.session = self.session, None
         if session is not None:

@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import txaio
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -27,6 +27,9 @@ MAX_V1: Final = 107
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 HEADER_TIMEOUT_S: Final = 10
 _V2_HEAD: Final = struct.Struct("!12sBBH")
+
+if TYPE_CHECKING:
+    AnyFactory = Factory[Any]
 
 Source = IPv4Address | IPv6Address | None
 
@@ -100,8 +103,9 @@ class ProxyProtocol(ProtocolWrapper):
     """A connection that begins with a PROXY header."""
 
     factory: ProxyFactory
+    transport: Any
 
-    def __init__(self, factory: ProxyFactory, wrapped: Protocol) -> None:
+    def __init__(self, factory: Any, wrapped: Protocol) -> None:
         super().__init__(factory, wrapped)
         self._buffer = b""
         self._source: Source = None
@@ -132,7 +136,7 @@ class ProxyProtocol(ProtocolWrapper):
         self._reading = False
         self._buffer = b""
         self._source, rest = parsed
-        self.wrappedProtocol.makeConnection(self)
+        self.wrappedProtocol.makeConnection(self)  # type: ignore[arg-type]  # it is one by __getattr__
         if rest:
             self.wrappedProtocol.dataReceived(rest)
 
@@ -148,7 +152,8 @@ class ProxyProtocol(ProtocolWrapper):
 
     def getPeer(self) -> IAddress:
         """The client, as the proxy told."""
-        return self._source if self._source is not None else self.transport.getPeer()
+        peer: IAddress = self.transport.getPeer()
+        return self._source if self._source is not None else peer
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass it on, if the wrapped protocol was ever connected."""
@@ -164,13 +169,13 @@ class ProxyFactory(WrappingFactory):
     protocol = ProxyProtocol
     noisy = False
 
-    def __init__(self, wrapped: Factory, trusted: Sequence[str], clock: IReactorTime) -> None:
+    def __init__(self, wrapped: AnyFactory, trusted: Sequence[str], clock: IReactorTime) -> None:
         """`trusted` are networks in CIDR form; an empty peer (a Unix socket) is trusted always."""
         super().__init__(wrapped)
         self.clock = clock
         self._trusted = [ip_network(text) for text in trusted]
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]  # None refuses
         """A protocol for `addr`, or None, which disconnects it."""
         host = getattr(addr, "host", None)
         if host is not None and not self._trusts(host):

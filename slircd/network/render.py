@@ -8,6 +8,7 @@ in step here too, because nothing else announces a change.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from slircd.commands.names import send_channel_state
@@ -136,11 +137,7 @@ class Rendering:
             return service.sessions
         if channel.members.get(uid, "") if prefixes is None else prefixes:
             return service.sessions
-        return [
-            session
-            for session in service.sessions
-            if session.uid == uid or channel.has_any(session.uid, "qaoh")
-        ]
+        return [session for session in service.sessions if session.uid == uid or channel.has_any(session.uid, "qaoh")]
 
     def peers(self, uid: str, *, itself: bool = True) -> dict[Session, None]:
         """The sessions that share a channel with `uid` and see it there, and its own."""
@@ -322,7 +319,7 @@ def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
         if away is not None and session.caps & AWAY_NOTIFY and session.uid != user.uid:
             out.to_session(session, away)
     for session in out.server.users.sessions_of(user.uid):
-        send_channel_state(out.server, session, channel, lambda line, to=session: out.to_session(to, line))
+        send_channel_state(out.server, session, channel, partial(out.to_session, session))
 
 
 def _leave(out: Rendering, event: ev.ChannelPart | ev.ChannelKick, line: Line) -> None:

@@ -317,8 +317,11 @@ class Session:
     def _await(self, context: Context, pending: Coroutine[Any, Any, None]) -> None:
         self._busy = True
         done: Deferred[None] = ensureDeferred(pending)
-        done.addErrback(lambda failure: self._failed(context, failure.value, failure))
+        done.addErrback(self._failed_later, context)
         done.addCallback(self._done, context)
+
+    def _failed_later(self, failure: Failure, context: Context) -> None:
+        self._failed(context, failure.value or RuntimeError("no reason"), failure)
 
     def _done(self, _: object, context: Context) -> None:
         self._busy = False
@@ -394,7 +397,7 @@ def _address(transport: Any) -> str:
     host = getattr(transport.getPeer(), "host", "")
     text = host if isinstance(host, str) else ""
     # A client that reached an IPv6 socket over IPv4 is an IPv4 client.
-    return text[7:] if text.startswith("::ffff:") else text
+    return text.removeprefix("::ffff:")
 
 
 def _is_free(line: bytes) -> bool:

@@ -6,7 +6,7 @@ A listener is plain TCP whose factory is wrapped here, because Twisted's own `ss
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
@@ -14,6 +14,9 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
+
+if TYPE_CHECKING:
+    AnyFactory = Factory[Any]
 
 _CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!eNULL:!MD5"
 _VERSIONS: Final = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
@@ -87,9 +90,10 @@ def _reason(error: Exception) -> str:
     return ", ".join(words) or str(error) or "no such file, or not PEM"
 
 
-def over_tls(factory: Factory, tls: ReloadableTLS, reactor: Any) -> Factory:
+def over_tls(factory: AnyFactory, tls: ReloadableTLS, reactor: Any) -> AnyFactory:
     """`factory` behind TLS."""
-    return TLSMemoryBIOFactory(tls, False, factory, reactor)
+    behind: AnyFactory = TLSMemoryBIOFactory(tls, False, factory, reactor)
+    return behind
 
 
 def client_tls(host: str) -> IOpenSSLClientConnectionCreator:

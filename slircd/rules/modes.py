@@ -48,9 +48,9 @@ _RATE: Final = re.compile(r"([0-9]{1,3}):([0-9]{1,3})", re.ASCII)
 
 
 class Rate(NamedTuple):
-    """The parameter of +f and +j: at most `count` within `seconds`."""
+    """The parameter of +f and +j: at most `most` within `seconds`."""
 
-    count: int
+    most: int
     seconds: int
 
 
@@ -58,7 +58,7 @@ def parse_rate(text: str) -> Rate | None:
     """`N:S` as a rate; None if it is none."""
     match = _RATE.fullmatch(text)
     rate = Rate(int(match[1]), int(match[2])) if match else None
-    return rate if rate is not None and rate.count and rate.seconds else None
+    return rate if rate is not None and rate.most and rate.seconds else None
 
 
 class Decided(NamedTuple):
@@ -173,9 +173,7 @@ class _ChannelModes:
         if (change.mode in modes) == (change.sign == "+"):
             return
         others = modes.replace(change.mode, "")
-        self._members[member.uid] = CHANNEL_MODES.sort_prefixes(
-            others + change.mode if change.sign == "+" else others
-        )
+        self._members[member.uid] = CHANNEL_MODES.sort_prefixes(others + change.mode if change.sign == "+" else others)
         self._deltas.append(ev.ModeDelta(change.sign, change.mode, member.nick, member.uid))
 
     # --- flags and parameters ---------------------------------------------------------------------------------------
@@ -183,9 +181,7 @@ class _ChannelModes:
     def _setting(self, change: Change, kind: Kind) -> None:
         channel, mode = self._channel, change.mode
         if mode in OPER_FLAGS and not self._user.is_oper:
-            raise NumericError(
-                ERR_NOPRIVILEGES, text=f"Permission Denied- Only IRC operators may change mode {mode}"
-            )
+            raise NumericError(ERR_NOPRIVILEGES, text=f"Permission Denied- Only IRC operators may change mode {mode}")
         if mode in self._settings:
             now = self._settings[mode]
         elif kind is Kind.FLAG:
@@ -217,7 +213,7 @@ class _ChannelModes:
         rate = parse_rate(text)
         if rate is None:
             raise self._refuse(change, f"A rate is N:S, N times in S seconds, each from 1 to {MAX_RATE}")
-        return f"{rate.count}:{rate.seconds}"
+        return f"{rate.most}:{rate.seconds}"
 
     # --- lists ------------------------------------------------------------------------------------------------------
 

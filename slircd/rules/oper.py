@@ -26,9 +26,7 @@ def decide_oper(state: ServerState, uid: str, oper: str, oper_class: str, vhost:
     """A user has given the right credentials of the operator block `oper`."""
     user = state.users[uid]
     yield ev.OperLogin(actor_uid=uid, target=uid, nick=user.nick, oper=oper, oper_class=oper_class)
-    yield ev.UserModeChange(
-        actor_uid=uid, target=uid, nick=user.nick, changes=[ev.ModeDelta("+", "o")], oper=oper
-    )
+    yield ev.UserModeChange(actor_uid=uid, target=uid, nick=user.nick, changes=[ev.ModeDelta("+", "o")], oper=oper)
     if vhost is not None and vhost != user.host:
         yield host_change(user, uid, user.username, vhost)
 

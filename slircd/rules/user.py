@@ -113,6 +113,4 @@ def decide_away(state: ServerState, uid: str, message: str) -> Iterator[ev.Event
 def decide_setname(state: ServerState, uid: str, realname: str) -> Iterator[ev.Event]:
     """A user changes its real name."""
     user = state.users[uid]
-    yield ev.UserRealnameChange(
-        actor_uid=uid, target=uid, nick=user.nick, realname=realname, previous=user.realname
-    )
+    yield ev.UserRealnameChange(actor_uid=uid, target=uid, nick=user.nick, realname=realname, previous=user.realname)

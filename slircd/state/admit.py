@@ -74,7 +74,7 @@ def _nick_change(state: ServerState, event: ev.UserNickChange) -> None:
 )
 def _user_is_here(state: ServerState, event: ev.Event) -> None:
     if event.target not in state.users:
-        raise NumericError(ERR_NOSUCHNICK, getattr(event, "member", None) or getattr(event, "nick", "*"))
+        raise NumericError(ERR_NOSUCHNICK, str(getattr(event, "member", "") or getattr(event, "nick", "*")))
 
 
 @_admits(ev.ChannelJoin)
@@ -103,6 +103,10 @@ def _invite(state: ServerState, event: ev.ChannelInvite) -> None:
 
 
 @_admits(ev.ChannelTopicChange, ev.ChannelBanAdd)
+def _channel_is_here(state: ServerState, event: ev.Event) -> None:
+    _channel(state, event)
+
+
 def _channel(state: ServerState, event: ev.Event) -> Channel:
     channel = state.channels.get(event.target or "")
     if channel is None:

@@ -154,9 +154,7 @@ def channel_create(state: ServerState, event: ev.ChannelCreate, stamp: Stamp) ->
     key = _word(event.target)
     if key in state.channels:
         raise ApplyError(f"channel.create: {key} is there already")
-    state.channels[key] = Channel(
-        key=key, name=event.name, created_at=stamp.timestamp, flags=set(event.modes)
-    )
+    state.channels[key] = Channel(key=key, name=event.name, created_at=stamp.timestamp, flags=set(event.modes))
 
 
 @applies(ev.ChannelDestroy)

@@ -251,7 +251,7 @@ class Kicking(ServerTestCase):
 
     def test_several(self) -> None:
         """One channel and several nicks, or as many channels as nicks."""
-        ann, bob, eve = self.on_channel("#c", "@ann", "bob", "eve")
+        ann, _, eve = self.on_channel("#c", "@ann", "bob", "eve")
         ann.sends("JOIN #d")
         eve.sends("JOIN #d")
         self.assertEqual(ann.codes("KICK #c,#d bob,eve"), ["KICK", "KICK"])
@@ -302,9 +302,7 @@ class Inviting(ServerTestCase):
         self.assertRefused(ann, "KNOCK #c", "714")
         ann.asks("MODE #c +i")
         self.assertEqual(bob.codes("KNOCK #c :let me in"), ["711"])
-        self.assertReceives(
-            ann, ":irc.test 710 ann #c bob!~bob@192.0.2.1 :has asked for an invite. (let me in)"
-        )
+        self.assertReceives(ann, ":irc.test 710 ann #c bob!~bob@192.0.2.1 :has asked for an invite. (let me in)")
         self.assertRefused(bob, "KNOCK #c", "712")
         ann.sends("MODE #c +K")
         self.assertRefused(bob, "KNOCK #c", "480")

@@ -102,8 +102,14 @@ class ToUsers(ServerTestCase):
     def test_errors(self) -> None:
         """411, 412, 401, 403 and 407; never for a NOTICE."""
         ann = self.client("ann")
-        for words, code in (("", "411"), (" bob", "412"), (" bob :", "412"), (" bob :x", "401"), (" #c :x", "403"),
-                            (" a,b,c,d,e :x", "407")):
+        for words, code in (
+            ("", "411"),
+            (" bob", "412"),
+            (" bob :", "412"),
+            (" bob :x", "401"),
+            (" #c :x", "403"),
+            (" a,b,c,d,e :x", "407"),
+        ):
             with self.subTest(words):
                 self.assertRefused(ann, f"PRIVMSG{words}", code)
                 self.assertEqual(ann.codes(f"NOTICE{words}"), [])
@@ -130,7 +136,9 @@ class ToUsers(ServerTestCase):
         self.assertEqual(bob.asks("SILENCE ann"), [":bob!~bob@192.0.2.1 SILENCE +ann!*@*"])
         self.assertEqual(ann.codes("PRIVMSG bob :x"), [])
         self.assertReceives(bob)
-        self.assertEqual(bob.asks("SILENCE"), [":irc.test 271 bob bob ann!*@*", ":irc.test 272 bob :End of silence list"])
+        self.assertEqual(
+            bob.asks("SILENCE"), [":irc.test 271 bob bob ann!*@*", ":irc.test 272 bob :End of silence list"]
+        )
         bob.sends("SILENCE -ann!*@*")
         ann.sends("PRIVMSG bob :y")
         self.assertSees(bob, ":ann!~ann@192.0.2.1 PRIVMSG bob :y")

@@ -205,9 +205,7 @@ class Cloaks(ServerTestCase):
         ann = self.client("ann", address="198.51.100.7")
         cloaked = self.world.state.users[ann.uid].host
         self.assertTrue(cloaked.endswith(".cloak"))
-        self.assertEqual(
-            self.types_after(lambda: ann.sends("MODE ann -x")), ["user.mode_change", "user.host_change"]
-        )
+        self.assertEqual(self.types_after(lambda: ann.sends("MODE ann -x")), ["user.mode_change", "user.host_change"])
         self.assertEqual(self.world.state.users[ann.uid].host, "198.51.100.7")
         ann.sends("MODE ann +x")
         self.assertEqual(self.world.state.users[ann.uid].host, cloaked)

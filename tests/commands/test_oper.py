@@ -27,8 +27,12 @@ class BecomingOper(ServerTestCase):
 class Restricted(ServerTestCase):
     config = {
         "opers": {
-            "home": {"password_hash": make_config().opers["root"].password_hash, "masks": ["*@198.51.100.0/24"],
-                     "class": "mod", "vhost": "staff.test"},
+            "home": {
+                "password_hash": make_config().opers["root"].password_hash,
+                "masks": ["*@198.51.100.0/24"],
+                "class": "mod",
+                "vhost": "staff.test",
+            },
         },
         "oper_classes": {"mod": {"privileges": ["kill"]}},
     }
@@ -57,8 +61,20 @@ class Powers(ServerTestCase):
     def test_privileged_commands_are_refused_to_others(self) -> None:
         """481 for everybody else, and nothing happens."""
         ann = self.client("ann")
-        for line in ("KILL ann x", "SAJOIN #c", "SAPART ann #c", "SANICK ann x", "SAMODE #c +m", "CHGHOST ann a.b",
-                     "VHOST a.b", "WALLOPS x", "REHASH", "DIE", "TRACE", "STATS o"):
+        for line in (
+            "KILL ann x",
+            "SAJOIN #c",
+            "SAPART ann #c",
+            "SANICK ann x",
+            "SAMODE #c +m",
+            "CHGHOST ann a.b",
+            "VHOST a.b",
+            "WALLOPS x",
+            "REHASH",
+            "DIE",
+            "TRACE",
+            "STATS o",
+        ):
             with self.subTest(line):
                 self.assertEqual(ann.codes(line)[0], "481")
 

@@ -44,9 +44,7 @@ class Whois(ServerTestCase):
         ann = self.client("ann")
         bob = self.client("bob", tls=True)
         bob.sends("JOIN #c", "AWAY :x", "MODE bob +B", "OPER root sesame")
-        self.assertEqual(
-            ann.codes("WHOIS bob"), ["311", "319", "312", "313", "335", "671", "301", "317", "318"]
-        )
+        self.assertEqual(ann.codes("WHOIS bob"), ["311", "319", "312", "313", "335", "671", "301", "317", "318"])
         bob.sends("MODE bob +H")
         self.assertNotIn("313", ann.codes("WHOIS bob"))
 
@@ -81,9 +79,7 @@ class Whois(ServerTestCase):
         ann = self.client("ann")
         self.client("bob").sends("NICK rob")
         self.client("bob", address="198.51.100.2").sends("QUIT")
-        self.assertEqual(
-            [row[3] for row in words_of(ann.asks("WHOWAS BOB"), "314")], ["198.51.100.2", "192.0.2.1"]
-        )
+        self.assertEqual([row[3] for row in words_of(ann.asks("WHOWAS BOB"), "314")], ["198.51.100.2", "192.0.2.1"])
         self.assertEqual(len(words_of(ann.asks("WHOWAS bob 1"), "314")), 1)
         self.assertEqual(ann.codes("WHOWAS nobody"), ["406", "369"])
 
@@ -105,7 +101,9 @@ class Monitor(ServerTestCase):
     def test_presence(self) -> None:
         """730 and 731 on adding, on connecting, on nick changes and on leaving."""
         ann = self.client("ann")
-        self.assertEqual(ann.asks("MONITOR + bob,ann"), [":irc.test 730 ann :ann!~ann@192.0.2.1", ":irc.test 731 ann :bob"])
+        self.assertEqual(
+            ann.asks("MONITOR + bob,ann"), [":irc.test 730 ann :ann!~ann@192.0.2.1", ":irc.test 731 ann :bob"]
+        )
         bob = self.client("bob")
         self.assertReceives(ann, ":irc.test 730 ann :bob!~bob@192.0.2.1")
         bob.sends("NICK rob")

@@ -15,7 +15,9 @@ class Welcome(ServerTestCase):
         client = self.world.connect()
         client.sends("NICK ann", "USER ann 0 * :Ann")
         codes = [line.split()[1] for line in client.lines()]
-        self.assertEqual(list(dict.fromkeys(codes)), "001 002 003 004 005 251 255 265 266 422 MODE".split())
+        self.assertEqual(
+            list(dict.fromkeys(codes)), ["001", "002", "003", "004", "005", "251", "255", "265", "266", "422", "MODE"]
+        )
 
     def test_isupport(self) -> None:
         """At most 13 tokens a line, no value with a second =, and every line fits."""

@@ -114,8 +114,13 @@ def test_merge_keeps_what_a_running_server_cannot_change() -> None:
     """Fixed keys keep their value and are named; everything else is the new file's."""
     old = parse({}, "f")
     new = parse(
-        {"server": {"name": "new.name", "motd": "hi"}, "limits": {"nicklen": 20, "kicklen": 100}, "listen": [{"port": 1}],
-         "flood": {"burst": 3}}, "f",
+        {
+            "server": {"name": "new.name", "motd": "hi"},
+            "limits": {"nicklen": 20, "kicklen": 100},
+            "listen": [{"port": 1}],
+            "flood": {"burst": 3},
+        },
+        "f",
     )
     merged, kept = merge(old, new)
     assert kept == ["server.name", "listen", "limits.nicklen"]

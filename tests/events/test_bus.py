@@ -26,8 +26,19 @@ def connect(number: int) -> UserConnect:
     """Somebody comes."""
     uid = f"001{number:06d}"
     return UserConnect(
-        actor_uid=uid, target=uid, nick=f"n{number}", username="u", host="h", real_host="h", ip="", realname="r",
-        modes="", node="001", number=number, secure=False, certfp=None,
+        actor_uid=uid,
+        target=uid,
+        nick=f"n{number}",
+        username="u",
+        host="h",
+        real_host="h",
+        ip="",
+        realname="r",
+        modes="",
+        node="001",
+        number=number,
+        secure=False,
+        certfp=None,
     )
 
 
@@ -130,7 +141,9 @@ def test_bug_in_an_applier_undoes_the_decision(monkeypatch: pytest.MonkeyPatch) 
     before = digest(bench.state)
     real = bus_module.apply
     monkeypatch.setattr(
-        bus_module, "apply", lambda state, event, stamp: 1 / 0 if getattr(event, "message", "") == "bug" else real(state, event, stamp)
+        bus_module,
+        "apply",
+        lambda state, event, stamp: 1 / 0 if getattr(event, "message", "") == "bug" else real(state, event, stamp),
     )
     failure = bench.result(bench.bus.emit([away(1, "fine"), away(2, "bug")]))
     assert failure.check(ZeroDivisionError)  # type: ignore[attr-defined]

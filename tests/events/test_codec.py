@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import msgspec
@@ -21,7 +22,8 @@ VALUES = {
     "bool": st.booleans(),
     "dict[str, str]": st.dictionaries(text, text, max_size=3),
     "list[ModeDelta]": st.lists(
-        st.builds(ModeDelta, st.sampled_from("+-"), st.sampled_from("ov"), st.none() | text, st.none() | text), max_size=3
+        st.builds(ModeDelta, st.sampled_from("+-"), st.sampled_from("ov"), st.none() | text, st.none() | text),
+        max_size=3,
     ),
 }
 
@@ -32,7 +34,7 @@ def events(draw: st.DrawFn) -> Event:
     cls = draw(st.sampled_from(list(EVENT_TYPES.values())))
     annotations: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        annotations.update(base.__dict__.get("__annotations__", {}))
+        annotations.update(inspect.get_annotations(base))
     return cls(**{name: draw(VALUES[annotations[name]]) for name in cls.__struct_fields__})
 
 
@@ -48,7 +50,12 @@ def test_round_trip(event: Event) -> None:
 
 @pytest.mark.parametrize(
     ("event_type", "payload"),
-    [("no.such", '{"v":1}'), ("user.away", '{"v":99,"nick":"a","message":""}'), ("user.away", '{"v":1}'), ("user.away", "x")],
+    [
+        ("no.such", '{"v":1}'),
+        ("user.away", '{"v":99,"nick":"a","message":""}'),
+        ("user.away", '{"v":1}'),
+        ("user.away", "x"),
+    ],
 )
 def test_what_is_no_event(event_type: str, payload: str) -> None:
     """A row that this version cannot read is an error that says so."""
@@ -59,7 +66,9 @@ def test_what_is_no_event(event_type: str, payload: str) -> None:
 def test_no_event_has_a_place_for_secrets() -> None:
     """No field of any class is named for a password, hash, or token."""
     for cls in EVENT_TYPES.values():
-        assert not {field for field in cls.__struct_fields__ if any(w in field for w in ("pass", "hash", "secret", "token"))}
+        assert not {
+            field for field in cls.__struct_fields__ if any(w in field for w in ("pass", "hash", "secret", "token"))
+        }
 
 
 def test_events_of_users_carry_the_nick() -> None:

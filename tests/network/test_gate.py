@@ -38,7 +38,7 @@ class Gate(ServerTestCase):
         first = self.world.store.rows[-1].id
         pending = list(self.world.store._pending)
         ann.sends("JOIN #b")
-        later = self.world.store._pending[len(pending):]
+        later = self.world.store._pending[len(pending) :]
         self.world.store._pending = pending
         self.world.store.commit()
         self.world.store._pending = later

@@ -25,14 +25,13 @@ NOW = datetime(2025, 1, 1, tzinfo=UTC)
 def test_bucket_never_gives_more_than_it_has(waits: list[float]) -> None:
     """In any time t at most burst + rate * t tokens are taken, and waiting as told suffices."""
     bucket = Bucket(4, 2.0, 0.0)
-    now, taken = 0.0, 0
-    for wait in waits:
+    now = 0.0
+    for taken, wait in enumerate(waits, 1):
         now += wait
         delay = bucket.take(now)
         if delay:
             assert bucket.take(now + delay) == 0.0
             now += delay
-        taken += 1
         assert taken <= 4 + 2.0 * now + 1e-3
 
 

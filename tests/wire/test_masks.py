@@ -74,7 +74,10 @@ def test_matching_knows_hosts_and_networks() -> None:
         ("~t:5:x!*@*", Extban("", "", "x!*@*", 5)),
         ("~t:5:~m:~r:x*", Extban("m", "r", "x*", 5)),
         ("~t:5:~n:x", Extban("n", "", "x!*@*", 5)),
-        *[(bad, None) for bad in ("~", "~q:x", "~a", "~a:", "~ax", "~U:x", "~m:~m:x", "~t:x:y", "~t:0:y", "~t:5:~t:5:y")],
+        *[
+            (bad, None)
+            for bad in ("~", "~q:x", "~a", "~a:", "~ax", "~U:x", "~m:~m:x", "~t:x:y", "~t:0:y", "~t:5:~t:5:y")
+        ],
     ],
 )
 def test_extended_bans(text: str, parsed: Extban | None) -> None:

@@ -63,9 +63,11 @@ def test_any_bytes_are_a_message_or_a_wire_error(line: bytes) -> None:
         (b"CMD a :", Message("CMD", ("a", ""))),
         (b"CMD a b:c", Message("CMD", ("a", "b:c"))),
         (b"CMD a ", Message("CMD", ("a",))),
-        (b"@a=b;c;+d/e=\\:\\s\\\\\\r\\n\\x TAGMSG x", Message("TAGMSG", ("x",), {"a": "b", "c": "", "+d/e": "; \\\r\nx"})),
-        (b"CMD " + b" ".join(b"%d" % n for n in range(17)),
-         Message("CMD", (*(str(n) for n in range(14)), "14 15 16"))),
+        (
+            b"@a=b;c;+d/e=\\:\\s\\\\\\r\\n\\x TAGMSG x",
+            Message("TAGMSG", ("x",), {"a": "b", "c": "", "+d/e": "; \\\r\nx"}),
+        ),
+        (b"CMD " + b" ".join(b"%d" % n for n in range(17)), Message("CMD", (*(str(n) for n in range(14)), "14 15 16"))),
     ],
 )
 def test_examples(line: bytes, expected: Message) -> None:

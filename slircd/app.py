@@ -344,7 +344,7 @@ def make_certificate(plans: list[Plan], config: Config) -> None:
 
 
 def makeService(options: Options) -> MultiService:  # noqa: N802  # twistd's name
-    """The tree of services; what is wrong with files is told as twistd tells of a wrong option."""
+    """The tree of services; what is wrong with files ends the process with words."""
     from twisted.internet import reactor  # the one place that knows the reactor
 
     txaio.config.loop = reactor
@@ -356,4 +356,4 @@ def makeService(options: Options) -> MultiService:  # noqa: N802  # twistd's nam
         make_certificate(plans, config)
         return SlircdService(config, file, plans, loaded, reactor)
     except (ConfigError, TLSFileError, StoreError) as error:
-        raise usage.UsageError(f"\n{error}") from None
+        raise ExitWithMessage(str(error)) from None

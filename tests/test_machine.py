@@ -6,8 +6,6 @@ state, and every line that a client has received stands in the committed log.
 
 from __future__ import annotations
 
-import re
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
@@ -17,6 +15,7 @@ from slircd.events.row import Row
 from slircd.state.apply import Stamp, apply
 from slircd.state.model import ServerState
 from slircd.state.snapshot import digest
+from tests.facts import facts_of, facts_of_line
 from tests.harness import FakeClient, World, make_config, replay
 
 NICKS = st.sampled_from(["ann", "bob", "eve", "Bob"])
@@ -24,8 +23,6 @@ CHANNELS = st.sampled_from(["#a", "#b"])
 MASKS = st.sampled_from(["bob!*@*", "*!*@*", "~m:eve", "~t:1:ann"])
 TEXTS = st.sampled_from(["one", "two words", ""])
 LETTERS = st.sampled_from(["+i", "-i", "+m", "-nt", "+k key", "-k key", "+l 2", "-l", "+P", "-P", "+s", "+f 2:5"])
-
-SHOWN = re.compile(r"^(?:@\S+ )?:(\S+) (JOIN|PART|KICK|NICK|TOPIC|MODE|QUIT|AWAY|SETNAME|KILL|INVITE|CHGHOST) (.*)$")
 
 
 def add(state: ServerState, row: Row) -> None:
@@ -172,62 +169,7 @@ class Network(RuleBasedStateMachine):
         facts = {fact for row in self.world.store.rows for fact in facts_of(row)}
         for client in self.world.clients:
             for line in client.lines():
-                match = SHOWN.match(line)
-                if match is None or (match[2] == "MODE" and not match[3].startswith("#")):
-                    continue
-                assert fact_of_line(match[2], match[3]) in facts, line
-
-
-def facts_of(row: Row) -> list[tuple[str, ...]]:
-    """What lines an event may show, in a form that lines can be turned into, too."""
-    event = decode_event(row.event_type, row.actor_uid, row.target, row.payload)
-    kind = row.event_type
-    if kind == "channel.join":
-        return [("JOIN", event.name)]
-    if kind == "channel.part":
-        return [("PART", event.name)]
-    if kind == "channel.kick":
-        return [("KICK", event.name, event.member)]
-    if kind == "user.nick_change":
-        return [("NICK", event.new_nick)]
-    if kind == "channel.topic_change":
-        return [("TOPIC", event.target, event.topic)]
-    if kind == "channel.invite":
-        return [("INVITE", event.member)]
-    if kind == "oper.kill":
-        return [("KILL", event.member)]
-    if kind == "user.disconnect":
-        return [("QUIT", event.reason)]
-    if kind == "user.away":
-        return [("AWAY", event.message)]
-    if kind == "user.realname_change":
-        return [("SETNAME", event.realname)]
-    if kind in ("channel.mode_change", "channel.ban_add", "channel.ban_remove"):
-        return [("MODE", event.target)]
-    if kind == "user.host_change":
-        return [("CHGHOST",), ("QUIT", "Changing host")]
-    return []
-
-
-def fact_of_line(verb: str, rest: str) -> tuple[str, ...]:
-    """The fact that a line shows."""
-    head, _, trailing = rest.partition(" :") if not rest.startswith(":") else ("", "", rest[1:])
-    words = head.split()
-    if verb in ("JOIN", "PART"):
-        return (verb, words[0])
-    if verb == "KICK":
-        return (verb, words[0], words[1])
-    if verb in ("NICK", "QUIT", "SETNAME"):
-        return (verb, trailing)
-    if verb == "AWAY":
-        return (verb, trailing if ":" in rest else "")
-    if verb == "TOPIC":
-        return (verb, words[0], trailing)
-    if verb in ("INVITE", "KILL"):
-        return (verb, words[0])
-    if verb == "CHGHOST":
-        return (verb,)
-    return (verb, words[0].lower())
+                assert set(facts_of_line(line)) <= facts, line
 
 
 Network.TestCase.settings = settings(

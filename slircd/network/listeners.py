@@ -188,7 +188,7 @@ class Listener(StreamServerEndpointService):
 
     def __init__(self, plan: Plan, endpoint: IStreamServerEndpoint, factory: Factory) -> None:
         super().__init__(endpoint, factory)
-        self.setName(plan.name)
+        self.setName(f"{plan.key} {plan.name}")  # two listeners may both ask for port 0
         self.plan = plan
 
     def privilegedStartService(self) -> None:

@@ -55,13 +55,20 @@ def _script() -> Path:
 class Daemon:
     """`twistd -n slircd` in a folder of its own."""
 
-    def __init__(self, folder: Path, *, server: str = "", more: str = "", environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, server: str = "", more: str = "", environ: dict[str, str] | None = None
+    ) -> None:
         self.folder = folder
         self.config = folder / "slircd.toml"
         self.ports: dict[str, int] = {}
         self.output: list[str] = []
         self.clients: list[SocketClient] = []
-        self._environ = {**os.environ, "SLIRCD_OPER_PASSWORD": "sesame", "SLIRCD_ADMIN_PASSWORD": "sesame", **(environ or {})}
+        self._environ = {
+            **os.environ,
+            "SLIRCD_OPER_PASSWORD": "sesame",
+            "SLIRCD_ADMIN_PASSWORD": "sesame",
+            **(environ or {}),
+        }
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         if not self.config.exists():

@@ -26,7 +26,11 @@ def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedPr
     """A start that is to fail."""
     return subprocess.run(
         [*twistd(), "-n", "--pidfile=", "slircd", *arguments],
-        cwd=folder, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
     )
 
 
@@ -152,7 +156,10 @@ def test_endpoint_strings(tmp_path: Path) -> None:
         f'[[listen]]\nendpoint = "ssl:0:interface=127.0.0.1"\n[cloak]\nenabled = false\n'
     )
     with Daemon(tmp_path, more=more):
-        for address, header, host in ((f"{path}", "", "localhost"), (f"{path}2", "PROXY TCP4 192.0.2.9 10.0.0.1 1 2\r\n", "192.0.2.9")):
+        for address, header, host in (
+            (f"{path}", "", "localhost"),
+            (f"{path}2", "PROXY TCP4 192.0.2.9 10.0.0.1 1 2\r\n", "192.0.2.9"),
+        ):
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(DEADLINE_S)
                 connection.connect(address)
@@ -167,7 +174,10 @@ def test_mistakes_end_the_start_with_one_line(tmp_path: Path) -> None:
     """Configuration, certificates, a port or a log in use: exit status 1, words, and no traceback."""
     bad = tmp_path / "bad.toml"
     bad.write_text("[server]\nnam = 1\n")
-    cases = {"unknown key": run(tmp_path, "--config", str(bad)), "cannot be read": run(tmp_path, "--config", "none.toml")}
+    cases = {
+        "unknown key": run(tmp_path, "--config", str(bad)),
+        "cannot be read": run(tmp_path, "--config", "none.toml"),
+    }
     (tmp_path / "x.crt").write_text("nonsense")
     (tmp_path / "x.key").write_text("nonsense")
     bad.write_text('[tls]\ncertificate = "x.crt"\nprivate_key = "x.key"\n[[listen]]\nport = 0\ntls = true\n')

@@ -1,0 +1,143 @@
+"""SIGKILL at random moments under load: what any client has seen is in the log, and the server starts from it.
+
+SLIRCD_KILLS sets the number of kills; 50 by default.  What varies is the moment; what is checked never depends on it.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import sqlite3
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from slircd.events.row import Row
+from tests.facts import Fact, facts_of, facts_of_line
+from tests.harness import World
+from tests.system.daemon import Daemon, SocketClient
+
+pytestmark = pytest.mark.system
+
+KILLS = int(os.environ.get("SLIRCD_KILLS", "50"))
+CLIENTS = 6
+SEEN = {"JOIN", "NICK", "TOPIC", "MODE", "KICK"}
+
+
+class Load:
+    """Clients that do what changes the state as fast as the server takes it, and keep every line."""
+
+    def __init__(self, daemon: Daemon, rng: Random, run: int) -> None:
+        self.rng = rng
+        self.run = run
+        self.serial = 0
+        self.clients = [SocketClient(daemon).register(f"r{run}c{number}") for number in range(CLIENTS)]
+        for client in self.clients:
+            client.sends("OPER admin sesame", "JOIN #a,#b")
+            client.until(" 366 .* #b ")
+        self.selector = selectors.DefaultSelector()
+        self.buffers = dict.fromkeys(self.clients, b"")
+        for client in self.clients:
+            client.socket.setblocking(False)
+            self.selector.register(client.socket, selectors.EVENT_READ, client)
+
+    def lines(self) -> list[str]:
+        self.serial += 1
+        rng, mark = self.rng, f"r{self.run}n{self.serial}"
+        channel = rng.choice(["#a", "#b"])
+        victim = f"r{self.run}c{rng.randrange(CLIENTS)}"
+        return [
+            rng.choice(
+                [
+                    f"TOPIC {channel} :{mark}",
+                    f"NICK {mark}",
+                    f"NICK {victim}",
+                    f"SAMODE {channel} +b {mark}!*@*",
+                    f"SAMODE {channel} +l {self.serial}",
+                    f"KICK {channel} {victim} :{mark}",
+                    f"JOIN {channel}",
+                    f"JOIN #{mark}",
+                    f"PART {channel}",
+                ]
+            )
+            for _ in range(rng.randint(1, 4))
+        ]
+
+    def work(self, received_lines: int) -> None:
+        """Keep the server busy until the clients together have got so many lines more."""
+        while received_lines > 0:
+            for client in self.clients:
+                if self.rng.random() < 0.5:
+                    try:
+                        client.sends(*self.lines())
+                    except BlockingIOError:
+                        pass
+            received_lines -= self.read(0.01)
+
+    def read(self, timeout_s: float) -> int:
+        """Take what has come; the number of lines."""
+        count = 0
+        for key, _ in self.selector.select(timeout_s):
+            client = key.data
+            try:
+                data = client.socket.recv(1 << 20)
+            except (BlockingIOError, ConnectionResetError):
+                data = b""
+            if not data:
+                self.selector.unregister(client.socket)
+                continue
+            *lines, self.buffers[client] = (self.buffers[client] + data).split(b"\r\n")
+            client.lines.extend(line.decode() for line in lines)
+            count += len(lines)
+        return count
+
+    def read_to_the_end(self) -> None:
+        """After the kill: what the kernel still had for the clients, they have seen."""
+        while self.selector.get_map():
+            self.read(5.0)
+
+
+def seen(load: Load) -> set[Fact]:
+    return {fact for client in load.clients for line in client.lines for fact in facts_of_line(line) if fact[0] in SEEN}
+
+
+def log(database: Path, after: int) -> list[Row]:
+    with sqlite3.connect(database) as connection:
+        return [Row(*row) for row in connection.execute("SELECT * FROM events WHERE id > ? ORDER BY id", (after,))]
+
+
+def test_what_clients_saw_is_in_the_log(tmp_path: Path) -> None:
+    """Every JOIN, NICK, TOPIC, MODE and KICK that any client had seen at a kill is in the log, and the server starts."""
+    rng = Random(20250101)
+    last, total = 0, 0
+    daemon = Daemon(tmp_path, more='[limits]\nlist_entries = 10000\n[server.admin]\nname = "x"')
+    for run in range(KILLS):
+        with daemon:
+            load = Load(daemon, rng, run)
+            load.work(rng.randint(1, 1500))
+            daemon.kill()
+            load.read_to_the_end()
+            facts = seen(load)
+            load.selector.close()
+        rows = log(daemon.database, last)
+        last = rows[-1].id
+        missing = facts - {fact for row in rows for fact in facts_of(row)}
+        assert not missing, f"kill {run}: {sorted(missing)[:5]}"
+        total += len(facts)
+    assert total > KILLS * 10
+    with daemon:
+        SocketClient(daemon).register("after")
+    ids = [row.id for row in log(daemon.database, 0)]
+    assert ids == list(range(1, len(ids) + 1))
+
+
+def test_the_check_can_fail() -> None:
+    """A line whose event is not in the log is found missing."""
+    world = World()
+    ann = world.client("ann")
+    world.store.automatic = False
+    world.server.gate.strict = False
+    ann.sends("JOIN #lost")
+    facts = {fact for line in ann.lines() for fact in facts_of_line(line)}
+    assert facts - {fact for row in world.store.rows for fact in facts_of(row)} == {("JOIN", "#lost", "ann")}

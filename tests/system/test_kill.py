@@ -5,6 +5,7 @@ SLIRCD_KILLS sets the number of kills; 50 by default.  What varies is the moment
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import sqlite3
@@ -69,10 +70,8 @@ class Load:
         while received_lines > 0:
             for client in self.clients:
                 if self.rng.random() < 0.5:
-                    try:
+                    with contextlib.suppress(BlockingIOError):
                         client.sends(*self.lines())
-                    except BlockingIOError:
-                        pass
             received_lines -= self.read(0.01)
 
     def read(self, timeout_s: float) -> int:

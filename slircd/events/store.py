@@ -83,7 +83,7 @@ class SQLStore:
             with self._engine.begin() as connection:
                 ensure_schema(connection, upgrade=self._upgrade)
             self._head = self.head()
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, ImportError) as error:
             self._release()
             raise StoreError(f"the database {self._shown_url} cannot be used: {_words(error)}") from error
         except Exception:

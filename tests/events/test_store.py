@@ -223,7 +223,7 @@ def test_foreign_database(tmp_path: Path) -> None:
         SQLStore(f"sqlite:///{tmp_path / 'log.db'}", call_in_reactor=print, seconds=float).open()
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "nonsense", "nosuchdialect://x"])
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "nonsense", "nosuchdialect://x", "mysql://x/y"])
 def test_useless_urls(url: str) -> None:
     """A URL that can hold no log is refused with words."""
     with pytest.raises(StoreError):

@@ -55,6 +55,7 @@ from slircd.secrets import Loaded, load_or_create
 from slircd.security.certificates import ensure_self_signed, now_utc
 from slircd.security.cloak import Cloak
 from slircd.security.passwords import Passwords, hash_now, verify_now
+from slircd.services.mailer import Mailer, SendmailMailer, SMTPMailer
 from slircd.state.apply import ApplyError
 
 txaio.use_twisted()
@@ -116,6 +117,25 @@ def read_motd(config: Config) -> list[str]:
             problem = Problem("server.motd_file", found, "a file with UTF-8 text that can be read")
             raise ConfigError("configuration", problem) from None
     return text.rstrip().expandtabs(8).splitlines()
+
+
+def make_mailer(config: Config, reactor: Any) -> Mailer | None:
+    """How mail is sent, or None.  Raises ConfigError if the password's file cannot be read."""
+    mail = config.mail
+    if mail.sendmail:
+        return SendmailMailer(mail.sendmail, mail.sender, reactor)
+    if not mail.smtp_host:
+        return None
+    password: str | None = None
+    if mail.smtp_password_file:
+        try:
+            password = Path(mail.smtp_password_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            problem = Problem(
+                "mail.smtp_password_file", f'"{mail.smtp_password_file}" ({error})', "a file that can be read"
+            )
+            raise ConfigError("configuration", problem) from None
+    return SMTPMailer(mail, password, reactor)
 
 
 # --- services -----------------------------------------------------------------------------------------------------
@@ -227,6 +247,7 @@ class SlircdService(Tree):
             session_id=uuid4().hex,
             rng=SystemRandom(),
         )
+        server.accounts.mailer = make_mailer(config, reactor)
         server.config_file = file
         server.motd = read_motd(config)
         server.listeners = [ListenerInfo(plan.name, plan.tls) for plan in plans]
@@ -282,11 +303,13 @@ class SlircdService(Tree):
             config, _ = read_config(self._file if Path(self._file).exists() else None)
             config, kept = merge(server.config, config)
             motd = read_motd(config)
+            mailer = make_mailer(config, self._reactor)
         except ConfigError as error:
             log.error("rehash: nothing is changed: {error}", error=str(error))
             return succeed(["Nothing is changed:", *str(error).splitlines()])
         config = with_admin(config, self._secrets.oper_password_hash)
         server.use_config(config)
+        server.accounts.mailer = mailer
         server.motd = motd
         told = [f"{problem}; the certificate in use stays" for problem in self._certificates.reload()]
         if kept:

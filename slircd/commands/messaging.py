@@ -7,12 +7,15 @@ could reveal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from slircd.commands.registry import Context, command, tags_of, targets
 from slircd.rules.lookup import channel_named, may_see_channel
 from slircd.rules.message import check_channel_text, check_private_text, is_silenced
 from slircd.rules.modes import parse_rate
+from slircd.services.dispatch import Service
+from slircd.services.nickserv import nickserv
 from slircd.wire.capabilities import ECHO_MESSAGE, MESSAGE_TAGS
 from slircd.wire.line import Line
 from slircd.wire.modes import CHANNEL_MODES
@@ -31,16 +34,24 @@ if TYPE_CHECKING:
     from slircd.network.session import Session
     from slircd.state.model import User
 
+SERVICES: Final[dict[str, Service]] = {service.nick.lower(): service for service in (nickserv,)}
+"""The services that messages reach, by casefolded nick."""
+
 SYMBOLS: Final = {symbol: mode for mode, symbol in CHANNEL_MODES.prefixes.items()}
 
 
 @command("PRIVMSG")
-def privmsg(ctx: Context, to: str = "", text: str = "") -> None:
+def privmsg(ctx: Context, to: str = "", text: str = "") -> Coroutine[Any, Any, None] | None:
     """PRIVMSG <target>{,<target>} <text>  (RFC 2812 3.3.1)
 
     Sends a message to users, channels, or a channel's members from a prefix up (@#channel).
     """
+    service = SERVICES.get(ctx.state.fold(to))
+    if service is not None and text:
+        # What is said to a service may be a secret: it is neither passed on nor echoed.
+        return service.handle(ctx, text)
     _to_each(ctx, "PRIVMSG", to, text, ctx.config.limits.targets.privmsg)
+    return None
 
 
 @command("NOTICE")
@@ -177,6 +188,9 @@ def _to_user(ctx: Context, verb: str, nick: str, text: str | None) -> None:
     recipient = state.user_by_nick(nick)
     if recipient is None:
         raise NumericError(ERR_NOSUCHNICK, nick)
+    if recipient.is_service:
+        # Among several targets, or by NOTICE: nothing that a service would run.
+        return
     check_private_text(user, recipient, text or "")
     if verb != "TAGMSG":
         session.last_message_s = ctx.server.reactor.seconds()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from slircd.about import version
@@ -10,8 +11,10 @@ from slircd.commands.features import isupport_lines, mode_letters
 from slircd.commands.registry import Context, Phase, command
 from slircd.commands.server_info import send_lusers, send_motd
 from slircd.events.clock import format_timestamp
+from slircd.events.types import Event
+from slircd.rules.account import login_events
 from slircd.rules.user import NewUser, check_nick, decide_connect, decide_disconnect, decide_nick
-from slircd.security.certificates import peer_fingerprint
+from slircd.services.sasl import mechanisms
 from slircd.wire.capabilities import CAP_NOTIFY, CAPABILITIES, names_of
 from slircd.wire.message import truncate_utf8, wrap
 from slircd.wire.names import clean_username
@@ -21,6 +24,8 @@ from slircd.wire.numerics import (
     ERR_NONICKNAMEGIVEN,
     ERR_NOORIGIN,
     ERR_PASSWDMISMATCH,
+    ERR_SASLABORTED,
+    ERR_UNAVAILRESOURCE,
     RPL_CREATED,
     RPL_ISUPPORT,
     RPL_MYINFO,
@@ -89,11 +94,13 @@ STAGES: Final[dict[tuple[Stage, Step], Stage]] = {
 class Registration:
     """What a client has said of itself before it is a user; the password is forgotten as soon as it is checked."""
 
-    __slots__ = ("nick", "password", "realname", "stage", "username")
+    __slots__ = ("nick", "password", "realname", "stage", "username", "wanted")
 
     def __init__(self) -> None:
         self.stage = Stage.NU
         self.nick: str | None = None
+        self.wanted = ""
+        """The nick that was asked for last, given or refused."""
         self.username = ""
         self.realname = ""
         self.password: str | None = None
@@ -125,13 +132,27 @@ async def nick(ctx: Context, wanted: str = "") -> None:
         raise NumericError(ERR_NONICKNAMEGIVEN)
     max_length = ctx.config.limits.nicklen
     if ctx.session.is_registered:
+        _check_held(ctx, wanted)
         await ctx.emit(decide_nick(ctx.state, ctx.uid, ctx.uid, wanted, max_length))
         return
-    check_nick(ctx.state, wanted, max_length)
     registration = _registration(ctx)
+    registration.wanted = wanted
+    check_nick(ctx.state, wanted, max_length)
+    _check_held(ctx, wanted)
     registration.nick = wanted
     registration.take(Step.NICK)
     await _register_if_complete(ctx)
+
+
+def _check_held(ctx: Context, nick: str) -> None:
+    """Raise ERR_UNAVAILRESOURCE if NickServ keeps the nick for its owner, who is somebody else."""
+    owner = ctx.state.owner_of_nick(nick)
+    if owner is None or not ctx.server.enforcement.holds(nick):
+        return
+    login = ctx.session.pending_login
+    account = ctx.user.account if ctx.session.is_registered else login[0] if login is not None else None
+    if account is None or ctx.state.fold(account) != owner.key:
+        raise NumericError(ERR_UNAVAILRESOURCE, nick)
 
 
 @command("USER", params=4, phase=Phase.REGISTERING)
@@ -178,7 +199,21 @@ def _cap_ls(ctx: Context, version: str) -> None:
     modern = version.isdigit() and int(version) >= 302
     if modern:
         session.caps |= CAP_NOTIFY
-    _cap_lines(ctx, "LS", list(CAPABILITIES), several=modern)
+    names = [_with_value(ctx, name) for name in CAPABILITIES] if modern else list(CAPABILITIES)
+    _cap_lines(ctx, "LS", names, several=modern)
+
+
+def _with_value(ctx: Context, name: str) -> str:
+    """A capability as CAP LS 302 shows it."""
+    if name == "sasl":
+        return f"{name}={','.join(mechanisms(ctx.server.accounts, ctx.session))}"
+    if name == "draft/account-registration":
+        config = ctx.config.accounts
+        words = ["custom-account-name"]
+        words += ["before-connect"] if config.before_connect else []
+        words += ["email-required"] if config.require_email else []
+        return f"{name}={','.join(words)}"
+    return name
 
 
 def _cap_lines(ctx: Context, verb: str, names: list[str], *, several: bool) -> None:
@@ -255,7 +290,10 @@ async def _register_if_complete(ctx: Context) -> None:
         return
     if session.is_closed or registration.nick is None:
         return
-    session.certfp = peer_fingerprint(session.transport) if session.secure else None
+    if session.sasl is not None:
+        session.end_sasl()
+        ctx.reply(ERR_SASLABORTED)
+    session.certfp = session.fingerprint()
     uid, number = server.users.new_uid()
     host, modes = _host_and_modes(server, session)
     real_host = _as_parameter(session.address or "localhost")
@@ -276,7 +314,7 @@ async def _register_if_complete(ctx: Context) -> None:
     # The session has to be known before the event is rendered, and is nobody's again if it is refused.
     server.users.attach(uid, session)
     try:
-        await ctx.emit(decide_connect(server.state, new))
+        await ctx.emit(_decide_arrival(ctx, new))
     except NumericError:
         registration.nick = None
         registration.take(Step.REFUSED)
@@ -289,6 +327,15 @@ async def _register_if_complete(ctx: Context) -> None:
         return
     session.registered_as(uid)
     _welcome(ctx)
+
+
+def _decide_arrival(ctx: Context, new: NewUser) -> Iterator[Event]:
+    """The client becomes a user, logged in if it has proved to own an account that is still there."""
+    yield from decide_connect(ctx.state, new)
+    login = ctx.session.pending_login
+    account = ctx.state.account_named(login[0]) if login is not None else None
+    if login is not None and account is not None:
+        yield from login_events(ctx.state, new.uid, new.nick, account.name, login[1])
 
 
 def _is_closed(session: Session) -> bool:

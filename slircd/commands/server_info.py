@@ -80,10 +80,12 @@ def send_lusers(ctx: Context) -> None:
     """How many users, operators and channels there are."""
     state, server = ctx.state, ctx.server
     invisible = opers = 0
+    total = 0
     for user in state.users.values():
-        invisible += "i" in user.modes
-        opers += user.is_oper and "H" not in user.modes
-    total = len(state.users)
+        if not user.is_service:
+            total += 1
+            invisible += "i" in user.modes
+            opers += user.is_oper and "H" not in user.modes
     unknown = sum(1 for session in server.sessions if not session.is_registered and not session.is_closed)
     ctx.reply(RPL_LUSERCLIENT, text=f"There are {total - invisible} users and {invisible} invisible on 1 servers")
     if opers:

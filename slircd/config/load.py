@@ -197,6 +197,8 @@ def _check_together(config: Config) -> Iterator[Problem]:
     yield from _check_listen(config)
     yield from _check_opers(config)
     yield from _networks("throttle.exempt", config.throttle.exempt)
+    if config.accounts.require_email and not config.mail.enabled:
+        yield Problem("accounts.require_email", "true", "true only where [mail] says how mail is sent")
 
 
 def _check_server(config: Config) -> Iterator[Problem]:

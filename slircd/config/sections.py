@@ -219,6 +219,57 @@ class PasswordsSection(Section, frozen=True, kw_only=True):
     ] = "default"
 
 
+class Accounts(Section, frozen=True, kw_only=True):
+    """Accounts, NickServ and SASL."""
+
+    registration: Annotated[bool, Meta(description="Whether users may register accounts")] = True
+    before_connect: Annotated[bool, Meta(description="Whether clients may register one before they are users")] = True
+    require_email: Annotated[
+        bool, Meta(description="Whether an account needs a proved e-mail address; needs [mail]")
+    ] = False
+    names: Annotated[
+        Literal["ascii", "precis"],
+        Meta(description="ascii: a name is a nick; precis: also letters of other scripts (RFC 8265)"),
+    ] = "ascii"
+    sasl_plain_without_tls: Annotated[
+        bool, Meta(description="Whether passwords may be sent on connections without TLS (SASL PLAIN)")
+    ] = False
+    password_length: Annotated[int, Meta(ge=1, le=100, description="Least characters of a password")] = 6
+    nicks: Annotated[int, Meta(ge=1, le=100, description="Nicks of one account")] = 10
+    certfps: Annotated[int, Meta(ge=1, le=100, description="Certificate fingerprints of one account")] = 10
+    channels: Annotated[int, Meta(ge=1, le=10_000, description="Channels that one account may register")] = 20
+    enforce_s: Annotated[int, Meta(ge=1, le=3600, description="Seconds to identify for a nick that is enforced")] = 30
+    code_hours: Annotated[int, Meta(ge=1, le=720, description="Hours that a mailed code is good for")] = 24
+    failures_per_address: Annotated[
+        int, Meta(ge=1, le=10_000, description="Wrong passwords of one address within `failure_window_s`")
+    ] = 10
+    failures_per_account: Annotated[
+        int, Meta(ge=1, le=10_000, description="The same for one account, by addresses that it does not know")
+    ] = 30
+    failure_window_s: Annotated[int, Meta(ge=1, le=86_400, description="Seconds over which failures count")] = 600
+
+
+class Mail(Section, frozen=True, kw_only=True):
+    """How codes are mailed: by a command, or by an SMTP server.  Without both no mail is sent."""
+
+    sender: Annotated[str, Meta(description="Address that mail comes from")] = "slircd@localhost"
+    sendmail: Annotated[
+        list[str], Meta(description='Command and arguments, such as ["/usr/sbin/sendmail", "-i"]; the address is added')
+    ] = field(default_factory=list)
+    smtp_host: Annotated[str, Meta(description="SMTP server")] = ""
+    smtp_port: Annotated[int, Meta(ge=1, le=65535, description="Its port")] = 587
+    smtp_tls: Annotated[
+        Literal["starttls", "tls", "none"], Meta(description="How the connection is protected; none is for loopback")
+    ] = "starttls"
+    smtp_username: Annotated[str, Meta(description="User name, if the server wants one")] = ""
+    smtp_password_file: Annotated[str, Meta(description="File with the password")] = ""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether mail can be sent."""
+        return bool(self.sendmail or self.smtp_host)
+
+
 class OperClass(Section, frozen=True, kw_only=True):
     """A named set of privileges."""
 
@@ -260,6 +311,8 @@ class Config(Section, frozen=True, kw_only=True):
     throttle: Throttle = Throttle()
     cloak: CloakSection = CloakSection()
     passwords: PasswordsSection = PasswordsSection()
+    accounts: Accounts = Accounts()
+    mail: Mail = Mail()
     secrets_file: Annotated[
         str, Meta(description="File for what the first start generates: password hashes and the cloak key")
     ] = "slircd-secrets.toml"

@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 from slircd.events.clock import LamportClock, WallClock, parse_timestamp
 from slircd.events.codec import EncodeError, decode_event, encode_payload
 from slircd.events.interface import EventStore
-from slircd.events.row import Head, Row
+from slircd.events.row import Credential, Head, Row
 from slircd.events.types import Event
 from slircd.state.admit import admit, consequences
 from slircd.state.apply import Stamp, apply
@@ -81,11 +81,12 @@ class LocalOrder:
 class Decision:
     """Events that were decided together, whom to tell, and the Deferreds of those who wait."""
 
-    __slots__ = ("applied", "committed", "events", "origin")
+    __slots__ = ("applied", "committed", "credentials", "events", "origin")
 
-    def __init__(self, events: Sequence[Event], origin: object | None) -> None:
+    def __init__(self, events: Sequence[Event], origin: object | None, credentials: Sequence[Credential] = ()) -> None:
         self.events = events
         self.origin = origin
+        self.credentials = credentials
         self.applied: defer.Deferred[tuple[Record, ...]] = defer.Deferred()
         self.committed: defer.Deferred[int] | None = None
 
@@ -215,19 +216,22 @@ class EventBus(Service):
 
     # --- the way of an event --------------------------------------------------------------------------------------
 
-    def emit(self, events: Iterable[Event], origin: object | None = None) -> defer.Deferred[tuple[Record, ...]]:
+    def emit(
+        self, events: Iterable[Event], origin: object | None = None, credentials: Sequence[Credential] = ()
+    ) -> defer.Deferred[tuple[Record, ...]]:
         """Give a decision its place in the log; `events` is run to its end before the first is applied.
 
-        `origin` is handed to the renderer: the command whose client is to see the lines as its answer.  The Deferred
+        `origin` is handed to the renderer: the command whose client is to see the lines as its answer.  `credentials`
+        are written in the transaction of the events.  The Deferred
         fires with the records once they are applied.  It fails with what the rule raised, NumericError if the order
         refused the decision, EncodeError if it cannot be stored, StoreUnavailable while the server is degraded.
         """
-        return self._submit(events, origin).applied
+        return self._submit(events, origin, credentials).applied
 
     def publish(self, events: Iterable[Event], origin: object | None = None) -> defer.Deferred[int]:
         """As `emit`, but the Deferred fires when the decision is committed, with its last sequence."""
         committed: defer.Deferred[int] = defer.Deferred()
-        decision = self._submit(events, origin, committed)
+        decision = self._submit(events, origin, (), committed)
         decision.applied.addErrback(committed.errback)
         return committed
 
@@ -235,9 +239,10 @@ class EventBus(Service):
         self,
         events: Iterable[Event],
         origin: object | None,
+        credentials: Sequence[Credential] = (),
         committed: defer.Deferred[int] | None = None,
     ) -> Decision:
-        decision = Decision((), origin)
+        decision = Decision((), origin, credentials)
         decision.committed = committed
         try:
             decision.events = tuple(events)
@@ -258,7 +263,7 @@ class EventBus(Service):
         if rows:
             self._unwritten.extend(records)
             self._gate.applied(records[-1].stamp.sequence)
-            self._store.append(rows)
+            self._store.append(rows, decision.credentials)
             self._renderer(records, decision.origin)
         if decision.committed is not None:
             self._when_committed(records, decision.committed)
@@ -266,8 +271,8 @@ class EventBus(Service):
 
     def _apply(self, decision: Decision) -> tuple[tuple[Record, ...], list[Row]]:
         state = self.state
-        for event in decision.events:
-            admit(state, event)
+        for index, event in enumerate(decision.events):
+            admit(state, event, decision.events[:index])
         payloads = [encode_payload(event) for event in decision.events]
         timestamp = self.wall.stamp()
         records: list[Record] = []

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from slircd.events.row import Head, Row
+from twisted.internet.defer import Deferred
+
+from slircd.events.row import Credential, Head, Row
 
 
 class EventStore(Protocol):
@@ -24,14 +26,22 @@ class EventStore(Protocol):
     oldest_pending_since: float | None
     """The clock's seconds when the oldest row that is not committed was appended."""
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Take the rows of one decision, which are committed together."""
+    def append(self, rows: Sequence[Row], credentials: Sequence[Credential] = ()) -> None:
+        """Take the rows of one decision, and the credentials that change with it; they are committed together."""
 
     def head(self) -> Head:
         """The newest committed row; blocks, for start-up only."""
 
     def read(self, after_id: int = 0) -> Iterator[Row]:
         """The committed rows with a higher id, in order; blocks, for start-up and replay."""
+
+    def read_credentials(self) -> list[Credential]:
+        """All committed credentials; blocks, for start-up."""
+
+    def query_by_target(
+        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000
+    ) -> Deferred[list[Row]]:
+        """The committed rows of one target with a higher id and no later timestamp, in order; does not block."""
 
 
 def ignore_commit(last_id: int, rows: int, seconds: float) -> None:

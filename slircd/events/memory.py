@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from twisted.internet.defer import Deferred, succeed
+
 from slircd.events.interface import ignore_commit, ignore_text
-from slircd.events.row import Head, Row
+from slircd.events.row import Credential, Head, Row
 
 
 class MemoryStore:
@@ -25,6 +27,8 @@ class MemoryStore:
         self.on_fatal: Callable[[str], None] = ignore_text
         self.oldest_pending_since: float | None = None
         self._pending: list[Row] = []
+        self._pending_credentials: list[Credential] = []
+        self._credentials: dict[tuple[str, str], str] = {}
         self._seconds = seconds
         self._failing = False
 
@@ -33,8 +37,9 @@ class MemoryStore:
         """How many rows wait for their commit."""
         return len(self._pending)
 
-    def append(self, rows: Sequence[Row]) -> None:
+    def append(self, rows: Sequence[Row], credentials: Sequence[Credential] = ()) -> None:
         """Take the rows of one decision."""
+        self._pending_credentials.extend(credentials)
         if not self._pending:
             self.oldest_pending_since = self._seconds()
         self._pending.extend(rows)
@@ -48,6 +53,12 @@ class MemoryStore:
         rows, self._pending = self._pending, []
         self.oldest_pending_since = None
         self.rows.extend(rows)
+        for account, kind, value in self._pending_credentials:
+            for key in [key for key in self._credentials if key[0] == account and kind in ("", key[1])]:
+                del self._credentials[key]
+            if value is not None:
+                self._credentials[account, kind] = value
+        self._pending_credentials.clear()
         self.on_commit(rows[-1].id, len(rows), 0.0)
 
     def fail(self, reason: str) -> None:
@@ -63,7 +74,9 @@ class MemoryStore:
 
     def surviving(self) -> MemoryStore:
         """What a crash leaves: a store with the committed rows."""
-        return MemoryStore(self.rows, automatic=self.automatic, seconds=self._seconds)
+        store = MemoryStore(self.rows, automatic=self.automatic, seconds=self._seconds)
+        store._credentials = dict(self._credentials)
+        return store
 
     def head(self) -> Head:
         """The newest committed row."""
@@ -75,3 +88,18 @@ class MemoryStore:
     def read(self, after_id: int = 0) -> Iterator[Row]:
         """The committed rows with a higher id."""
         return (row for row in list(self.rows) if row.id > after_id)
+
+    def read_credentials(self) -> list[Credential]:
+        """All committed credentials."""
+        return [Credential(account, kind, value) for (account, kind), value in self._credentials.items()]
+
+    def query_by_target(
+        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000
+    ) -> Deferred[list[Row]]:
+        """The committed rows of one target."""
+        found = [
+            row
+            for row in self.rows
+            if row.target == target and row.id > after_id and (until is None or row.timestamp <= until)
+        ]
+        return succeed(found[:limit])

@@ -18,6 +18,14 @@ class Row(NamedTuple):
     session_id: str
 
 
+class Credential(NamedTuple):
+    """A row of the table `credentials`, or that it is to be removed (None); an empty kind stands for all of an account."""
+
+    account: str
+    kind: str
+    value: str | None
+
+
 class Head(NamedTuple):
     """The newest row of a log; 0, 0 and an empty text for an empty one."""
 

@@ -35,5 +35,14 @@ EVENTS: Final = Table(
     sqlite_autoincrement=True,
 )
 
-HEAD_REVISION: Final = "0001"
+CREDENTIALS: Final = Table(
+    "credentials",
+    METADATA,
+    Column("account", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Hashes, verifiers, addresses and codes: what must never be in an event, written in the transaction of its event."""
+
+HEAD_REVISION: Final = "0002"
 """The newest migration, which makes what stands above."""

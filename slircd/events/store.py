@@ -18,17 +18,19 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import txaio
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, Select, create_engine, delete, event, insert, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
 from slircd.events.interface import ignore_commit, ignore_text
 from slircd.events.migrate import ensure_schema
-from slircd.events.row import Head, Row
-from slircd.events.schema import EVENTS
+from slircd.events.row import Credential, Head, Row
+from slircd.events.schema import CREDENTIALS, EVENTS
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -65,7 +67,7 @@ class SQLStore:
         self._call_in_reactor = call_in_reactor
         self._seconds = seconds
         self._upgrade = upgrade
-        self._queue: SimpleQueue[Sequence[Row] | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Unit | None] = SimpleQueue()
         self._appended: deque[tuple[int, float]] = deque()
         self._engine: Engine | None = None
         self._lock_file: IO[bytes] | None = None
@@ -132,13 +134,13 @@ class SQLStore:
         """How many decisions wait for their commit."""
         return len(self._appended)
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Take the rows of one decision."""
+    def append(self, rows: Sequence[Row], credentials: Sequence[Credential] = ()) -> None:
+        """Take the rows of one decision, and the credentials that change with it."""
         now = self._seconds()
         if not self._appended:
             self.oldest_pending_since = now
         self._appended.append((rows[-1].id, now))
-        self._queue.put(rows)
+        self._queue.put(_Unit(rows, credentials))
 
     def _committed(self, last_id: int, rows: int, seconds: float) -> None:
         appended = self._appended
@@ -172,6 +174,24 @@ class SQLStore:
                     return
                 after_id = rows[-1].id
 
+    def read_credentials(self) -> list[Credential]:
+        """All committed credentials."""
+        with self._opened.connect() as connection:
+            return [Credential(*row) for row in connection.execute(select(CREDENTIALS))]
+
+    def query_by_target(
+        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000
+    ) -> Deferred[list[Row]]:
+        """The committed rows of one target with a higher id and no later timestamp, in order, read in a thread."""
+        query = select(EVENTS).where(EVENTS.c.target == target, EVENTS.c.id > after_id)
+        if until is not None:
+            query = query.where(EVENTS.c.timestamp <= until)
+        return deferToThread(self._fetch, query.order_by(EVENTS.c.id).limit(limit))
+
+    def _fetch(self, query: Select[Any]) -> list[Row]:
+        with self._opened.connect() as connection:
+            return [Row(*row) for row in connection.execute(query)]
+
     @property
     def _opened(self) -> Engine:
         if self._engine is None:
@@ -185,10 +205,11 @@ class SQLStore:
         statement, positional = self._statement()
         try:
             while (batch := self._next_batch()) is not None:
-                rows = [row for decision in batch for row in decision]
+                rows = [row for unit in batch for row in unit.rows]
+                credentials = [credential for unit in batch for credential in unit.credentials]
                 parameters: Any = rows if positional else [row._asdict() for row in rows]
                 started = time.monotonic()
-                connection = self._commit(connection, rows, statement, parameters)
+                connection = self._commit(connection, rows, credentials, statement, parameters)
                 if connection is None:
                     return
                 last = rows[-1]
@@ -205,13 +226,13 @@ class SQLStore:
         compiled = insert(EVENTS).compile(self._opened, column_keys=list(Row._fields))
         return str(compiled), bool(compiled.positional)
 
-    def _next_batch(self) -> list[Sequence[Row]] | None:
+    def _next_batch(self) -> list[_Unit] | None:
         """All that waits, at most about MAX_BATCH rows; None when the store is closed and nothing waits."""
         first = self._queue.get()
         if first is None:
             return None
         batch = [first]
-        count = len(first)
+        count = len(first.rows)
         while count < MAX_BATCH:
             try:
                 decision = self._queue.get_nowait()
@@ -221,11 +242,16 @@ class SQLStore:
                 self._queue.put(None)
                 break
             batch.append(decision)
-            count += len(decision)
+            count += len(decision.rows)
         return batch
 
     def _commit(
-        self, connection: Connection | None, rows: Sequence[Row], statement: str, parameters: Any
+        self,
+        connection: Connection | None,
+        rows: Sequence[Row],
+        credentials: Sequence[Credential],
+        statement: str,
+        parameters: Any,
     ) -> Connection | None:
         """Write one transaction, for as long as it takes; None if it never will be written."""
         delay = FIRST_RETRY_S
@@ -239,6 +265,8 @@ class SQLStore:
                         break
                 with connection.begin():
                     connection.exec_driver_sql(statement, parameters)
+                    for credential in credentials:
+                        _write_credential(connection, credential)
                 break
             except _ForeignRows as error:
                 self._call_in_reactor(self._fatal, str(error))
@@ -270,6 +298,21 @@ class SQLStore:
         if head == Head(last.id, last.sequence, last.timestamp):
             return True
         raise _ForeignRows(f"the log was written to by somebody else: it ends with id {head.id}, not {self._head.id}")
+
+
+class _Unit(NamedTuple):
+    """What is never split over two transactions."""
+
+    rows: Sequence[Row]
+    credentials: Sequence[Credential]
+
+
+def _write_credential(connection: Connection, credential: Credential) -> None:
+    account, kind, value = credential
+    wanted = CREDENTIALS.c.account == account
+    connection.execute(delete(CREDENTIALS).where(wanted & (CREDENTIALS.c.kind == kind) if kind else wanted))
+    if value is not None:
+        connection.execute(insert(CREDENTIALS).values(account=account, kind=kind, value=value))
 
 
 class _ForeignRows(Exception):

@@ -239,6 +239,121 @@ class ChannelBanRemove(Event, frozen=True, kw_only=True, tag=1):
     mask: str
 
 
+# --- services -----------------------------------------------------------------------------------------------------
+
+
+class NickRegister(Event, frozen=True, kw_only=True, tag=1):
+    """An account was registered; `target` is its casefolded name, and its name is its first nick."""
+
+    event_type = "services.nick_register"
+    nick: str
+    account: str
+    verified: bool
+    """Whether the account may be used at once, or its e-mail address has to be proved first."""
+
+
+class NickVerify(Event, frozen=True, kw_only=True, tag=1):
+    """The e-mail address of the account `target` was proved; it may be used from now on."""
+
+    event_type = "services.nick_verify"
+    nick: str
+
+
+class NickIdentify(Event, frozen=True, kw_only=True, tag=1):
+    """Somebody proved to own the account `target`; the `user.account` beside it changes the state."""
+
+    event_type = "services.nick_identify"
+    state_free = True
+    nick: str
+    account: str
+    method: str
+    """How: password, or the SASL mechanism."""
+
+
+class NickGroup(Event, frozen=True, kw_only=True, tag=1):
+    """A nick was added to the account `target`."""
+
+    event_type = "services.nick_group"
+    nick: str
+    grouped: str
+
+
+class NickUngroup(Event, frozen=True, kw_only=True, tag=1):
+    """A nick was taken off the account `target`."""
+
+    event_type = "services.nick_ungroup"
+    nick: str
+    grouped: str
+
+
+class NickDrop(Event, frozen=True, kw_only=True, tag=1):
+    """The account `target` was removed, with its nicks; its channels went to successors or were dropped."""
+
+    event_type = "services.nick_drop"
+    nick: str
+    account: str
+
+
+class NickSet(Event, frozen=True, kw_only=True, tag=1):
+    """A setting of the account `target` was changed; of a password or an e-mail address only that it was."""
+
+    event_type = "services.nick_set"
+    nick: str
+    setting: str
+    value: str
+    """Empty: back to the default, or secret."""
+
+
+class NickCert(Event, frozen=True, kw_only=True, tag=1):
+    """A certificate fingerprint was added to the account `target`, or taken off it."""
+
+    event_type = "services.nick_cert"
+    nick: str
+    fingerprint: str
+    added: bool
+
+
+class ChanRegister(Event, frozen=True, kw_only=True, tag=1):
+    """A channel was registered to an account, its founder."""
+
+    event_type = "services.chan_register"
+    nick: str
+    founder: str
+    """Casefolded name of the account."""
+
+
+class ChanDrop(Event, frozen=True, kw_only=True, tag=1):
+    """A channel is registered no longer."""
+
+    event_type = "services.chan_drop"
+    nick: str
+    founder: str
+
+
+class ChanFlags(Event, frozen=True, kw_only=True, tag=1):
+    """The access flags of an account, or of a mask, on a registered channel changed; empty: none any more."""
+
+    event_type = "services.chan_flags"
+    nick: str
+    entry: str
+    """The name of the account, or a mask nick!user@host."""
+    flags: str
+    previous: str
+    reason: str = ""
+    """Why an auto-kick (flag b) was set."""
+
+
+class ChanSet(Event, frozen=True, kw_only=True, tag=1):
+    """A setting of a registered channel was changed; `founder` and `successor` are settings, too."""
+
+    event_type = "services.chan_set"
+    nick: str
+    setting: str
+    value: str
+    """Empty: back to the default."""
+    previous: str
+
+
 # --- operators ----------------------------------------------------------------------------------------------------
 
 

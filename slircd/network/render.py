@@ -38,7 +38,26 @@ Render = Callable[["Rendering", Any, Stamp], None]
 
 RENDERERS: Final[dict[type[ev.Event], Render]] = {}
 
-INVISIBLE: Final = frozenset({ev.OperLogin, ev.OperRehash, ev.ServerStart, ev.ServerStop})
+INVISIBLE: Final = frozenset(
+    {
+        ev.OperLogin,
+        ev.OperRehash,
+        ev.ServerStart,
+        ev.ServerStop,
+        ev.NickRegister,
+        ev.NickVerify,
+        ev.NickIdentify,
+        ev.NickGroup,
+        ev.NickUngroup,
+        ev.NickDrop,
+        ev.NickSet,
+        ev.NickCert,
+        ev.ChanRegister,
+        ev.ChanDrop,
+        ev.ChanFlags,
+        ev.ChanSet,
+    }
+)
 """Event classes that no line shows: they stand beside one that does, or are for the log alone."""
 
 
@@ -193,7 +212,9 @@ def _trailing(text: str) -> str:
 
 @renders(ev.UserConnect)
 def user_connect(out: Rendering, event: ev.UserConnect, stamp: Stamp) -> None:
-    out.server.monitor.online(out.state.users[event.target or ""])
+    user = out.state.users[event.target or ""]
+    out.server.monitor.online(user)
+    out.server.enforcement.watch(user)
 
 
 @renders(ev.UserDisconnect)
@@ -213,6 +234,7 @@ def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> N
     gone = Gone(event.nick, event.username, event.host, event.realname, event.account, stamp.timestamp)
     server.users.remember(gone)
     server.monitor.offline(event.nick)
+    server.enforcement.forget(uid)
 
 
 @renders(ev.UserNickChange)
@@ -225,6 +247,7 @@ def user_nick_change(out: Rendering, event: ev.UserNickChange, stamp: Stamp) -> 
     if out.state.fold(event.nick) != out.state.fold(event.new_nick):
         out.server.monitor.offline(event.nick)
         out.server.monitor.online(user)
+    out.server.enforcement.watch(user)
 
 
 @renders(ev.UserModeChange)
@@ -249,6 +272,7 @@ def user_away(out: Rendering, event: ev.UserAway, stamp: Stamp) -> None:
 @renders(ev.UserAccount)
 def user_account(out: Rendering, event: ev.UserAccount, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
+    out.server.enforcement.watch(user)
     line = out.line(user.uid, f"ACCOUNT {event.account or '*'}", stamp)
     for session in out.peers(user.uid):
         if session.caps & ACCOUNT_NOTIFY:

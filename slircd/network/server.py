@@ -29,6 +29,9 @@ from slircd.network.users import UserRegistry
 from slircd.security.cloak import Cloak
 from slircd.security.passwords import Passwords
 from slircd.security.throttle import ConnectionThrottle
+from slircd.services.accounts import Accounts
+from slircd.services.enforcement import Enforcement
+from slircd.services.nickserv import nickserv
 from slircd.state.model import ServerState
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ log = txaio.make_logger()
 PING_BUCKET_S: Final = 5
 """Seconds that a ping timer may be early or late: timers of one bucket share one delayed call."""
 
+
+SERVICES: Final = (nickserv,)
 
 DRAIN_S: Final = 2.0
 """Seconds that clients have to read their last lines when the server stops."""
@@ -107,6 +112,9 @@ class IRCServer(MultiService):
         )
         self.started_s = reactor.seconds()
         self.expiries = Expiries(self)
+        self.accounts = Accounts(self, config.accounts, passwords.run)
+        self.enforcement = Enforcement(self)
+        self._store = store
         self.rehash: Rehash = _cannot_rehash
         self.stop: Callable[[str], None] = log.error
         self.stop_reason = "Server shutting down"
@@ -135,6 +143,10 @@ class IRCServer(MultiService):
             channel_modes=server.default_channel_modes,
         )
         self.bus.emit([start]).addErrback(Failure.raiseException)
+        for service in SERVICES:
+            if service.uid not in self.state.users:
+                self.bus.emit([service.connect_event()]).addErrback(Failure.raiseException)
+        self.accounts.load(self._store.read_credentials())
         self.channels.use(self.bus)
         self.expiries.start()
         super().startService()
@@ -145,6 +157,7 @@ class IRCServer(MultiService):
         Fires when the clients are gone; those that do not read their last lines in time are cut.
         """
         self.expiries.stop()
+        self.enforcement.stop()
         for session in list(self.sessions):
             session.close(self.stop_reason)
         server = self.config.server

@@ -24,6 +24,7 @@ from slircd.events.bus import StoreUnavailable
 from slircd.events.codec import EncodeError
 from slircd.network.outbox import Outbox
 from slircd.rules.user import decide_disconnect
+from slircd.security.certificates import peer_fingerprint
 from slircd.security.flood import Bucket
 from slircd.wire.capabilities import LABELED_RESPONSE, SERVER_TIME
 from slircd.wire.line import Line
@@ -33,6 +34,7 @@ from slircd.wire.numerics import ERR_INPUTTOOLONG, ERR_UNKNOWNCOMMAND, NumericEr
 if TYPE_CHECKING:
     from slircd.network.listeners import ListenerInfo
     from slircd.network.server import IRCServer
+    from slircd.services.sasl import Exchange
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -64,9 +66,13 @@ class Session:
         "listener",
         "monitored",
         "outbox",
+        "pending_login",
         "received",
         "received_bytes",
         "registration",
+        "sasl",
+        "sasl_data",
+        "sasl_mechanism",
         "secure",
         "sent",
         "sent_bytes",
@@ -101,6 +107,12 @@ class Session:
         self.sent_bytes = 0
         self.failures = 0
         """Wrong passwords that the client has given."""
+        self.sasl: Exchange | None = None
+        """The log-in that is going on."""
+        self.sasl_mechanism = ""
+        self.sasl_data = ""
+        self.pending_login: tuple[str, str] | None = None
+        """Account and method of a log-in before registration."""
         self._last_line = now
         self._pinged = False
         self._ping_timer: Any = None
@@ -125,6 +137,19 @@ class Session:
     def is_registered(self) -> bool:
         """Whether the client is a user of the network."""
         return bool(self.uid)
+
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the client's certificate, lower-case hex; None without one."""
+        return peer_fingerprint(self.transport) if self.secure else None
+
+    def tls_connection(self) -> Any:
+        """The OpenSSL connection behind the client's, for channel binding; None without TLS."""
+        return getattr(self.transport, "_tlsConnection", None) if self.secure else None
+
+    def end_sasl(self) -> None:
+        """The log-in that was going on is over."""
+        self.sasl = None
+        self.sasl_mechanism = self.sasl_data = ""
 
     @property
     def is_closed(self) -> bool:

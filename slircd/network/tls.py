@@ -1,4 +1,4 @@
-"""TLS of listeners, with certificates that can be replaced while clients stay; and TLS to others.
+"""TLS of listeners, with certificates that can be replaced while clients stay.
 
 A listener is plain TCP whose factory is wrapped here, because Twisted's own `ssl:` endpoint fixes its context for good.
 """
@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
@@ -94,11 +93,3 @@ def over_tls(factory: AnyFactory, tls: ReloadableTLS, reactor: Any) -> AnyFactor
     """`factory` behind TLS."""
     behind: AnyFactory = TLSMemoryBIOFactory(tls, False, factory, reactor)
     return behind
-
-
-def client_tls(host: str) -> IOpenSSLClientConnectionCreator:
-    """Outgoing TLS to `host`, whose certificate is verified against the system's roots and its name.
-
-    Verification is service-identity's, which Twisted uses; all outgoing TLS of slircd is made here.
-    """
-    return optionsForClientTLS(host)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from slircd.events import types as ev
 from slircd.rules.bans import is_banned, is_listed
-from slircd.rules.lookup import channel_named, require_member, user_named, visible_channel
+from slircd.rules.lookup import channel_named, person_named, require_member, visible_channel
 from slircd.state.model import Channel, ServerState, User
 from slircd.wire.message import truncate_utf8
 from slircd.wire.modes import CHANNEL_MODES
@@ -124,7 +124,7 @@ def join_event(state: ServerState, actor: User, member: User, name: str) -> ev.C
 
 def decide_sajoin(state: ServerState, actor: str, nick: str, name: str, max_length: int) -> Iterator[ev.Event]:
     """An operator puts a user on a channel, whatever the channel says; nothing if it is there."""
-    member = user_named(state, nick)
+    member = person_named(state, nick)
     check_channel_name(name, max_length)
     channel = state.channel_by_name(name)
     if channel is None or member.uid not in channel.members:
@@ -140,7 +140,7 @@ def decide_part(state: ServerState, uid: str, name: str, reason: str) -> Iterato
 
 def decide_sapart(state: ServerState, actor: str, nick: str, name: str, reason: str) -> Iterator[ev.Event]:
     """An operator makes a user leave a channel."""
-    member = user_named(state, nick)
+    member = person_named(state, nick)
     channel = channel_named(state, name)
     if member.uid not in channel.members:
         raise NumericError(ERR_USERNOTINCHANNEL, member.nick, channel.name)
@@ -175,7 +175,7 @@ def decide_kick(
     if not override:
         require_member(channel, actor)
         require_staff(channel, actor)
-    kicked = user_named(state, nick)
+    kicked = person_named(state, nick)
     if kicked.uid not in channel.members:
         raise NumericError(ERR_USERNOTINCHANNEL, kicked.nick, channel.name)
     if not override:
@@ -204,7 +204,7 @@ def decide_invite(
     state: ServerState, actor: str, nick: str, name: str, *, override: bool = False
 ) -> Iterator[ev.Event]:
     """A user is invited: by any member, or by staff where the channel is invite-only (+i) and not +g."""
-    invited = user_named(state, nick)
+    invited = person_named(state, nick)
     channel = visible_channel(state, name, actor, sees_hidden=override)
     if not override:
         require_member(channel, actor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slircd.state.model import Channel, ServerState, User
-from slircd.wire.numerics import ERR_NOSUCHCHANNEL, ERR_NOSUCHNICK, ERR_NOTONCHANNEL, NumericError
+from slircd.wire.numerics import ERR_CANTKILLSERVER, ERR_NOSUCHCHANNEL, ERR_NOSUCHNICK, ERR_NOTONCHANNEL, NumericError
 
 
 def user_named(state: ServerState, nick: str) -> User:
@@ -11,6 +11,14 @@ def user_named(state: ServerState, nick: str) -> User:
     user = state.user_by_nick(nick)
     if user is None:
         raise NumericError(ERR_NOSUCHNICK, nick)
+    return user
+
+
+def person_named(state: ServerState, nick: str) -> User:
+    """The user with this nick, who is no service; raises ERR_NOSUCHNICK, or ERR_CANTKILLSERVER for a service."""
+    user = user_named(state, nick)
+    if user.is_service:
+        raise NumericError(ERR_CANTKILLSERVER, text=f"{user.nick} is a service")
     return user
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from slircd.events import types as ev
-from slircd.rules.lookup import user_named
+from slircd.rules.lookup import person_named
 from slircd.rules.modes import host_change
 from slircd.rules.user import check_nick, disconnect_event
 from slircd.state.model import ServerState, User
@@ -33,7 +33,7 @@ def decide_oper(state: ServerState, uid: str, oper: str, oper_class: str, vhost:
 
 def decide_kill(state: ServerState, actor: str, nick: str, reason: str) -> Iterator[ev.Event]:
     """An operator disconnects a user."""
-    victim = user_named(state, nick)
+    victim = person_named(state, nick)
     oper = state.users[actor]
     yield ev.OperKill(actor_uid=actor, target=victim.uid, nick=oper.nick, member=victim.nick, reason=reason)
     yield disconnect_event(victim, actor, f"Killed ({oper.nick} ({reason}))")
@@ -41,7 +41,7 @@ def decide_kill(state: ServerState, actor: str, nick: str, reason: str) -> Itera
 
 def decide_sanick(state: ServerState, actor: str, nick: str, new_nick: str, max_length: int) -> Iterator[ev.Event]:
     """An operator gives a user another nick; nothing if it is the same to the letter."""
-    user = user_named(state, nick)
+    user = person_named(state, nick)
     check_nick(state, new_nick, max_length, own_uid=user.uid)
     if new_nick != user.nick:
         yield ev.UserNickChange(actor_uid=actor, target=user.uid, nick=user.nick, new_nick=new_nick)
@@ -51,7 +51,7 @@ def decide_chghost(
     state: ServerState, actor: str, nick: str, username: str | None, host: str, max_username: int
 ) -> Iterator[ev.Event]:
     """An operator gives a user another host and, unless None, another user name."""
-    user = user_named(state, nick)
+    user = person_named(state, nick)
     username = user.username if username is None else username
     if not valid_username(username, max_username):
         raise StandardReply("FAIL", "INVALID_PARAMS", username, text="That is no user name")

@@ -38,13 +38,13 @@ class Passwords:
 
     def __init__(self, run: Run, cost: str) -> None:
         """`run` calls a function in a thread of a bounded pool and gives its result; `cost` is `passwords.cost`."""
-        self._run = run
+        self.run = run
         self._cost = cost
 
     def hash(self, password: str) -> Deferred[str]:
         """The hash of a password."""
-        return self._run(lambda: hash_now(password, self._cost))
+        return self.run(lambda: hash_now(password, self._cost))
 
     def verify(self, password_hash: str, password: str) -> Deferred[bool]:
         """Whether the password is the one of the hash; False, too, for a hash that is none."""
-        return self._run(lambda: verify_now(password_hash, password))
+        return self.run(lambda: verify_now(password_hash, password))

@@ -8,14 +8,16 @@ one that a last part empties).  Both are pure, so that every node comes to the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from slircd.events import types as ev
+from slircd.state.access import CHANSERV, NICKSERV, granted_modes
 from slircd.state.model import Channel, ServerState
 from slircd.wire.numerics import (
+    ERR_CHANOPRIVSNEEDED,
     ERR_INVALIDMODEPARAM,
     ERR_NICKNAMEINUSE,
     ERR_NOSUCHCHANNEL,
@@ -27,7 +29,9 @@ from slircd.wire.numerics import (
 
 E = TypeVar("E", bound=ev.Event)
 
-ADMITTERS: Final[dict[type[ev.Event], Callable[[ServerState, Any], None]]] = {}
+Admitter = Callable[[ServerState, Any], None]
+
+ADMITTERS: Final[dict[type[ev.Event], Admitter]] = {}
 """Event classes that the order may refuse, and the check; every other class is always admitted."""
 
 
@@ -42,11 +46,23 @@ def _admits(
     return register
 
 
-def admit(state: ServerState, event: ev.Event) -> None:
-    """Raise NumericError, as the client will see it, if `event` has become impossible."""
+def admit(state: ServerState, event: ev.Event, earlier: Sequence[ev.Event] = ()) -> None:
+    """Raise NumericError, as the client will see it, if `event` has become impossible.
+
+    `earlier` are the events of the same decision before it: what they make, it may rely on.
+    """
     check = ADMITTERS.get(type(event))
-    if check is not None:
+    if check is not None and not any(_makes(before, event) for before in earlier):
         check(state, event)
+
+
+def _makes(before: ev.Event, event: ev.Event) -> bool:
+    """Whether `before` makes what `event` is about: a user, an account, a registration."""
+    return before.target == event.target and (
+        (isinstance(before, ev.UserConnect) and isinstance(event, ev.UserAccount | ev.UserModeChange))
+        or (isinstance(before, ev.NickRegister) and isinstance(event, ACCOUNT_EVENTS))
+        or (isinstance(before, ev.ChanRegister) and isinstance(event, ev.ChanFlags | ev.ChanSet))
+    )
 
 
 @_admits(ev.UserConnect)
@@ -78,7 +94,7 @@ def _user_is_here(state: ServerState, event: ev.Event) -> None:
 
 
 @_admits(ev.ChannelJoin)
-def _join(state: ServerState, event: ev.ChannelJoin) -> None:
+def _may_join(state: ServerState, event: ev.ChannelJoin) -> None:
     if event.member_uid not in state.users:
         raise NumericError(ERR_NOSUCHNICK, event.member)
     channel = state.channels.get(event.target or "")
@@ -87,7 +103,7 @@ def _join(state: ServerState, event: ev.ChannelJoin) -> None:
 
 
 @_admits(ev.ChannelPart, ev.ChannelKick)
-def _leave(state: ServerState, event: ev.ChannelPart | ev.ChannelKick) -> None:
+def _may_leave(state: ServerState, event: ev.ChannelPart | ev.ChannelKick) -> None:
     channel = _channel(state, event)
     if event.member_uid not in channel.members:
         raise NumericError(ERR_USERNOTINCHANNEL, event.member, channel.name)
@@ -129,47 +145,148 @@ def _ban_remove(state: ServerState, event: ev.ChannelBanRemove) -> None:
         raise NumericError(ERR_INVALIDMODEPARAM, channel.name, event.mode, event.mask, text="Not on the list")
 
 
+ACCOUNT_EVENTS: Final = (ev.NickVerify, ev.NickGroup, ev.NickUngroup, ev.NickDrop, ev.NickSet, ev.NickCert)
+
+
+@_admits(ev.NickRegister)
+def _register(state: ServerState, event: ev.NickRegister) -> None:
+    if event.target in state.nick_owners:
+        raise NumericError(ERR_NICKNAMEINUSE, event.account, text="This name is registered already")
+
+
+@_admits(*ACCOUNT_EVENTS)
+def _account_is_here(state: ServerState, event: ev.Event) -> None:
+    if event.target not in state.accounts:
+        raise NumericError(ERR_NOSUCHNICK, event.target or "*", text="No such account")
+    if isinstance(event, ev.NickGroup) and state.owner_of_nick(event.grouped) is not None:
+        raise NumericError(ERR_NICKNAMEINUSE, event.grouped, text="This nick is registered already")
+
+
+@_admits(ev.ChanRegister)
+def _chan_register(state: ServerState, event: ev.ChanRegister) -> None:
+    if _channel(state, event).registration is not None:
+        raise NumericError(ERR_CHANOPRIVSNEEDED, event.target or "*", text="This channel is registered already")
+
+
+@_admits(ev.ChanDrop, ev.ChanFlags, ev.ChanSet)
+def _chan_is_registered(state: ServerState, event: ev.Event) -> None:
+    if _channel(state, event).registration is None:
+        raise NumericError(ERR_NOSUCHCHANNEL, event.target or "*", text="This channel is not registered")
+
+
 def consequences(state: ServerState, event: ev.Event) -> tuple[ev.Event, ...]:
     """`event` as it goes into the log at this place, with the events that it entails before and after it."""
-    if isinstance(event, ev.ChannelJoin):
-        return _create_on_first_join(state, event)
-    if isinstance(event, (ev.ChannelPart, ev.ChannelKick)):
-        channel = state.channels[event.target or ""]
-        left: ev.Event = msgspec.structs.replace(event, prefixes=channel.members[event.member_uid])
-        return (left, *_destroy_if_last(channel, event.member_uid))
-    if isinstance(event, ev.UserDisconnect):
-        channels = list(state.channels_of(event.target or ""))
-        left = msgspec.structs.replace(
-            event, channels={channel.key: channel.members[event.target or ""] for channel in channels}
+    entailing = ENTAILING.get(type(event))
+    return (event,) if entailing is None else tuple(entailing(state, event))
+
+
+def _join(state: ServerState, event: ev.ChannelJoin) -> Iterator[ev.Event]:
+    channel = state.channels.get(event.target or "")
+    if channel is None:
+        yield ev.ChannelCreate(
+            actor_uid=event.actor_uid, target=event.target, nick=event.nick, name=event.name, modes=state.channel_modes
         )
-        ends = (end for channel in channels for end in _destroy_if_last(channel, event.target or ""))
-        return (left, *ends)
-    if isinstance(event, ev.ChannelModeChange):
-        return (event, *_destroy_if_no_longer_permanent(state.channels[event.target or ""], event))
-    return (event,)
+        yield msgspec.structs.replace(event, prefixes="o")
+        return
+    yield event
+    if channel.registration is not None:
+        yield from granted_modes(state, channel, state.users[event.member_uid], "")
 
 
-def _create_on_first_join(state: ServerState, event: ev.ChannelJoin) -> tuple[ev.Event, ...]:
-    if event.target in state.channels:
-        return (event,)
-    create = ev.ChannelCreate(
-        actor_uid=event.actor_uid,
-        target=event.target,
-        nick=event.nick,
-        name=event.name,
-        modes=state.channel_modes,
-    )
-    return (create, msgspec.structs.replace(event, prefixes="o"))
+def _leave(state: ServerState, event: ev.ChannelPart | ev.ChannelKick) -> Iterator[ev.Event]:
+    channel = state.channels[event.target or ""]
+    yield msgspec.structs.replace(event, prefixes=channel.members[event.member_uid])
+    yield from _destroy_if_last(channel, event.member_uid)
 
 
-def _destroy_if_last(channel: Channel, uid: str) -> tuple[ev.Event, ...]:
-    if len(channel.members) > 1 or uid not in channel.members or "P" in channel.flags:
-        return ()
-    return (ev.ChannelDestroy(actor_uid=ev.SERVER, target=channel.key, name=channel.name),)
+def _disconnect(state: ServerState, event: ev.UserDisconnect) -> Iterator[ev.Event]:
+    uid = event.target or ""
+    channels = list(state.channels_of(uid))
+    yield msgspec.structs.replace(event, channels={channel.key: channel.members[uid] for channel in channels})
+    for channel in channels:
+        yield from _destroy_if_last(channel, uid)
 
 
-def _destroy_if_no_longer_permanent(channel: Channel, event: ev.ChannelModeChange) -> tuple[ev.Event, ...]:
+def _destroy_if_last(channel: Channel, uid: str) -> Iterator[ev.Event]:
+    if len(channel.members) == 1 and uid in channel.members and not channel.is_permanent:
+        yield _destroy(channel)
+
+
+def _destroy(channel: Channel) -> ev.ChannelDestroy:
+    return ev.ChannelDestroy(actor_uid=ev.SERVER, target=channel.key, name=channel.name)
+
+
+def _mode_change(state: ServerState, event: ev.ChannelModeChange) -> Iterator[ev.Event]:
+    yield event
+    channel = state.channels[event.target or ""]
     ends = any(change.sign == "-" and change.mode == "P" for change in event.changes)
-    if channel.members or not ends:
-        return ()
-    return (ev.ChannelDestroy(actor_uid=ev.SERVER, target=channel.key, name=channel.name),)
+    if ends and not channel.members and channel.registration is None:
+        yield _destroy(channel)
+
+
+def _account(state: ServerState, event: ev.UserAccount) -> Iterator[ev.Event]:
+    yield event
+    user = state.users.get(event.target or "")
+    if user is None or not event.account:
+        return
+    after = msgspec.structs.replace(user, account=event.account)
+    for channel in state.channels_of(user.uid):
+        if channel.registration is not None:
+            yield from granted_modes(state, channel, after, channel.members[user.uid])
+
+
+def _chan_drop(state: ServerState, event: ev.ChanDrop) -> Iterator[ev.Event]:
+    yield event
+    channel = state.channels[event.target or ""]
+    if not channel.members and "P" not in channel.flags:
+        yield _destroy(channel)
+
+
+def _nick_drop(state: ServerState, event: ev.NickDrop) -> Iterator[ev.Event]:
+    """Those who are logged in are so no longer, channels go to their successors, or are dropped."""
+    account = state.accounts[event.target or ""]
+    for channel in state.channels.values():
+        registration = channel.registration
+        if registration is None:
+            continue
+        successor = registration.settings.get("successor", "")
+        if registration.founder == account.key and successor in state.accounts and successor != account.key:
+            yield ev.ChanSet(
+                actor_uid=CHANSERV,
+                target=channel.key,
+                nick="ChanServ",
+                setting="founder",
+                value=successor,
+                previous=account.key,
+            )
+        elif registration.founder == account.key:
+            drop = ev.ChanDrop(actor_uid=CHANSERV, target=channel.key, nick="ChanServ", founder=account.key)
+            yield from _chan_drop(state, drop)
+            continue
+        if account.key in registration.access:
+            access = registration.access[account.key]
+            yield ev.ChanFlags(
+                actor_uid=CHANSERV,
+                target=channel.key,
+                nick="ChanServ",
+                entry=access.entry,
+                flags="",
+                previous=access.flags,
+            )
+    for user in state.users.values():
+        if user.account is not None and state.fold(user.account) == account.key:
+            yield ev.UserAccount(actor_uid=NICKSERV, target=user.uid, nick=user.nick, account="")
+    yield event
+
+
+ENTAILING: Final[dict[type[ev.Event], Callable[[ServerState, Any], Iterator[ev.Event]]]] = {
+    ev.ChannelJoin: _join,
+    ev.ChannelPart: _leave,
+    ev.ChannelKick: _leave,
+    ev.UserDisconnect: _disconnect,
+    ev.ChannelModeChange: _mode_change,
+    ev.UserAccount: _account,
+    ev.ChanDrop: _chan_drop,
+    ev.NickDrop: _nick_drop,
+}
+"""Event classes that can entail others, and which."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from slircd.events import types as ev
-from slircd.state.model import Channel, ListEntry, ServerState, Topic, User
+from slircd.state.model import Access, Account, Channel, ListEntry, Registration, ServerState, Topic, User
 from slircd.wire.casemap import CASEMAPS
 from slircd.wire.modes import CHANNEL_MODES
 
@@ -108,6 +108,7 @@ def user_nick_change(state: ServerState, event: ev.UserNickChange, stamp: Stamp)
     state.nicks[new_key] = user.uid
     user.nick = event.new_nick
     user.nick_at = stamp.timestamp
+    _mark_owner(state, user)
 
 
 @applies(ev.UserModeChange)
@@ -131,7 +132,9 @@ def user_away(state: ServerState, event: ev.UserAway, stamp: Stamp) -> None:
 
 @applies(ev.UserAccount)
 def user_account(state: ServerState, event: ev.UserAccount, stamp: Stamp) -> None:
-    state.users[_word(event.target)].account = event.account or None
+    user = state.users[_word(event.target)]
+    user.account = event.account or None
+    _mark_owner(state, user)
 
 
 @applies(ev.UserHostChange)
@@ -240,6 +243,103 @@ def channel_ban_remove(state: ServerState, event: ev.ChannelBanRemove, stamp: St
         del channel.lists[event.mode]
 
 
+# --- services -----------------------------------------------------------------------------------------------------
+
+
+@applies(ev.NickRegister)
+def nick_register(state: ServerState, event: ev.NickRegister, stamp: Stamp) -> None:
+    key = _word(event.target)
+    if key in state.accounts or key in state.nick_owners:
+        raise ApplyError(f"services.nick_register: {key} is there already")
+    state.accounts[key] = Account(
+        key=key,
+        name=event.account,
+        registered_at=stamp.timestamp,
+        verified=event.verified,
+        nicks={key: event.account},
+    )
+    state.nick_owners[key] = key
+
+
+@applies(ev.NickVerify)
+def nick_verify(state: ServerState, event: ev.NickVerify, stamp: Stamp) -> None:
+    state.accounts[_word(event.target)].verified = True
+
+
+@applies(ev.NickGroup)
+def nick_group(state: ServerState, event: ev.NickGroup, stamp: Stamp) -> None:
+    account = state.accounts[_word(event.target)]
+    key = state.fold(event.grouped)
+    if key in state.nick_owners:
+        raise ApplyError(f"services.nick_group: {key} belongs to somebody")
+    account.nicks[key] = event.grouped
+    state.nick_owners[key] = account.key
+    _mark_holder(state, key)
+
+
+@applies(ev.NickUngroup)
+def nick_ungroup(state: ServerState, event: ev.NickUngroup, stamp: Stamp) -> None:
+    account = state.accounts[_word(event.target)]
+    key = state.fold(event.grouped)
+    del account.nicks[key]
+    del state.nick_owners[key]
+    _mark_holder(state, key)
+
+
+@applies(ev.NickDrop)
+def nick_drop(state: ServerState, event: ev.NickDrop, stamp: Stamp) -> None:
+    account = state.accounts.pop(_word(event.target))
+    for key in account.nicks:
+        del state.nick_owners[key]
+        _mark_holder(state, key)
+
+
+@applies(ev.NickSet)
+def nick_set(state: ServerState, event: ev.NickSet, stamp: Stamp) -> None:
+    _set(state.accounts[_word(event.target)].settings, event.setting, event.value)
+
+
+@applies(ev.NickCert)
+def nick_cert(state: ServerState, event: ev.NickCert, stamp: Stamp) -> None:
+    certfps = state.accounts[_word(event.target)].certfps
+    if event.added:
+        certfps[event.fingerprint] = stamp.timestamp
+    else:
+        del certfps[event.fingerprint]
+
+
+@applies(ev.ChanRegister)
+def chan_register(state: ServerState, event: ev.ChanRegister, stamp: Stamp) -> None:
+    channel = state.channels[_word(event.target)]
+    if channel.registration is not None:
+        raise ApplyError(f"services.chan_register: {channel.key} is registered already")
+    channel.registration = Registration(founder=event.founder, registered_at=stamp.timestamp)
+
+
+@applies(ev.ChanDrop)
+def chan_drop(state: ServerState, event: ev.ChanDrop, stamp: Stamp) -> None:
+    state.channels[_word(event.target)].registration = None
+
+
+@applies(ev.ChanFlags)
+def chan_flags(state: ServerState, event: ev.ChanFlags, stamp: Stamp) -> None:
+    access = _registration(state, event).access
+    key = state.fold(event.entry)
+    if event.flags:
+        access[key] = Access(event.entry, event.flags, event.nick, stamp.timestamp, event.reason)
+    else:
+        access.pop(key, None)
+
+
+@applies(ev.ChanSet)
+def chan_set(state: ServerState, event: ev.ChanSet, stamp: Stamp) -> None:
+    registration = _registration(state, event)
+    if event.setting == "founder":
+        registration.founder = event.value
+    else:
+        _set(registration.settings, event.setting, event.value)
+
+
 # --- server -------------------------------------------------------------------------------------------------------
 
 
@@ -247,12 +347,12 @@ def channel_ban_remove(state: ServerState, event: ev.ChannelBanRemove, stamp: St
 def server_start(state: ServerState, event: ev.ServerStart, stamp: Stamp) -> None:
     """The one event with implicit consequences: whoever a crash left on this node in the log is gone.
 
-    With them go the channels that they leave empty, permanent ones (+P) excepted.
+    With them go the channels that they leave empty, permanent ones (+P, registered) excepted.
     """
     casemap = CASEMAPS[event.casemapping]
     for user in [user for user in state.users.values() if user.node == event.node]:
         _remove_user(state, user)
-    empty = [channel for channel in state.channels.values() if not channel.members and "P" not in channel.flags]
+    empty = [channel for channel in state.channels.values() if not channel.members and not channel.is_permanent]
     for channel in empty:
         _remove_channel(state, channel)
     state.casemap = casemap
@@ -266,6 +366,35 @@ def _word(value: str | None) -> str:
     if value is None:
         raise ApplyError("an event that changes the state needs a target")
     return value
+
+
+def _registration(state: ServerState, event: ev.Event) -> Registration:
+    registration = state.channels[_word(event.target)].registration
+    if registration is None:
+        raise ApplyError(f"{event.event_type}: {event.target} is not registered")
+    return registration
+
+
+def _set(settings: dict[str, str], setting: str, value: str) -> None:
+    if value:
+        settings[setting] = value
+    else:
+        settings.pop(setting, None)
+
+
+def _mark_owner(state: ServerState, user: User) -> None:
+    """User mode r says that the user is logged in to the account of its nick."""
+    owner = state.nick_owners.get(state.fold(user.nick))
+    if owner is not None and user.account is not None and state.fold(user.account) == owner:
+        user.modes.add("r")
+    else:
+        user.modes.discard("r")
+
+
+def _mark_holder(state: ServerState, nick_key: str) -> None:
+    uid = state.nicks.get(nick_key)
+    if uid is not None:
+        _mark_owner(state, state.users[uid])
 
 
 def _remove_member(state: ServerState, channel: Channel, uid: str) -> None:

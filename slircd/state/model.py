@@ -8,10 +8,14 @@ index and is no part of a snapshot.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
 from slircd.wire.casemap import CASEMAPS, CaseMap
+
+SERVICES: Final = "services"
+"""The node of NickServ and ChanServ: users without a connection, who outlive every run of the server."""
 
 
 class User(msgspec.Struct, kw_only=True):
@@ -41,6 +45,11 @@ class User(msgspec.Struct, kw_only=True):
         return f"{self.nick}!{self.username}@{self.host}"
 
     @property
+    def is_service(self) -> bool:
+        """Whether this is NickServ or ChanServ."""
+        return self.node == SERVICES
+
+    @property
     def is_oper(self) -> bool:
         """Whether the user has +o."""
         return self.oper is not None
@@ -63,6 +72,48 @@ class ListEntry(msgspec.Struct, frozen=True):
     expires: str | None = None
 
 
+class Account(msgspec.Struct, kw_only=True):
+    """A registered account: `key` is its casefolded name.  What proves to own it is elsewhere, never in the state."""
+
+    key: str
+    name: str
+    registered_at: str
+    verified: bool
+    nicks: dict[str, str] = {}
+    """Casefolded nicks that belong to it, and how they are written."""
+    certfps: dict[str, str] = {}
+    """Fingerprints of certificates that prove to own it, and since when."""
+    settings: dict[str, str] = {}
+
+    def is_set(self, setting: str) -> bool:
+        """Whether a setting that is on or off is on."""
+        return self.settings.get(setting) == "on"
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What an account, or a mask, may do on a registered channel."""
+
+    entry: str
+    flags: str
+    set_by: str
+    set_at: str
+    reason: str = ""
+
+
+class Registration(msgspec.Struct, kw_only=True):
+    """A channel's registration.  `founder` is the key of an account."""
+
+    founder: str
+    registered_at: str
+    access: dict[str, Access] = {}
+    """By casefolded name of account or mask."""
+    settings: dict[str, str] = {}
+
+    def is_set(self, setting: str) -> bool:
+        """Whether a setting that is on or off is on."""
+        return self.settings.get(setting) == "on"
+
+
 class Channel(msgspec.Struct, kw_only=True):
     """A channel: `key` is its casefolded name, `name` the one that people see."""
 
@@ -79,6 +130,12 @@ class Channel(msgspec.Struct, kw_only=True):
     """List mode to entries by casefolded mask, in order of setting."""
     invites: dict[str, str] = {}
     """UIDs that were invited and have not joined yet, and when."""
+    registration: Registration | None = None
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the channel stays when its last member leaves."""
+        return self.registration is not None or "P" in self.flags
 
     def has_any(self, uid: str, modes: str) -> bool:
         """Whether `uid` is a member with at least one of these prefix modes."""
@@ -97,11 +154,13 @@ class ServerState:
     """
 
     __slots__ = (
+        "accounts",
         "casemap",
         "channel_modes",
         "channels",
         "invited",
         "memberships",
+        "nick_owners",
         "nicks",
         "sequence",
         "timestamp",
@@ -114,6 +173,9 @@ class ServerState:
         self.channel_modes = ""
         self.users: dict[str, User] = {}
         self.channels: dict[str, Channel] = {}
+        self.accounts: dict[str, Account] = {}
+        self.nick_owners: dict[str, str] = {}
+        """Casefolded registered nick to the key of its account."""
         self.nicks: dict[str, str] = {}
         self.memberships: dict[str, dict[str, None]] = {}
         """UID to the keys of its channels, in order of joining."""
@@ -136,6 +198,19 @@ class ServerState:
     def channel_by_name(self, name: str) -> Channel | None:
         """The channel of this name, or None."""
         return self.channels.get(self.casemap.fold(name))
+
+    def account_named(self, name: str) -> Account | None:
+        """The account of this name, or None."""
+        return self.accounts.get(self.casemap.fold(name))
+
+    def account_of(self, user: User) -> Account | None:
+        """The account that a user is logged in to, or None."""
+        return None if user.account is None else self.accounts.get(self.casemap.fold(user.account))
+
+    def owner_of_nick(self, nick: str) -> Account | None:
+        """The account that a nick belongs to, or None."""
+        key = self.nick_owners.get(self.casemap.fold(nick))
+        return None if key is None else self.accounts[key]
 
     def channels_of(self, uid: str) -> Iterator[Channel]:
         """The channels that a user is on, in order of joining."""

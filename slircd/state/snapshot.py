@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from slircd.state.model import Channel, ServerState, User
+from slircd.state.model import Account, Channel, ServerState, User
 from slircd.wire.casemap import CASEMAPS
 
 SNAPSHOT_VERSION: Final = 1
@@ -27,6 +27,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     uid_counters: dict[str, int]
     users: dict[str, User]
     channels: dict[str, Channel]
+    accounts: dict[str, Account]
 
 
 def to_snapshot(state: ServerState) -> Snapshot:
@@ -39,6 +40,7 @@ def to_snapshot(state: ServerState) -> Snapshot:
         uid_counters=state.uid_counters,
         users=state.users,
         channels=state.channels,
+        accounts=state.accounts,
     )
 
 
@@ -63,6 +65,7 @@ def from_json(document: bytes) -> ServerState:
     state.uid_counters = snapshot.uid_counters
     state.users = snapshot.users
     state.channels = snapshot.channels
+    state.accounts = snapshot.accounts
     reindex(state)
     return state
 
@@ -70,6 +73,7 @@ def from_json(document: bytes) -> ServerState:
 def reindex(state: ServerState) -> None:
     """Make the indexes of `state` anew from its users and channels."""
     state.nicks = {state.fold(user.nick): uid for uid, user in state.users.items()}
+    state.nick_owners = {nick: key for key, account in state.accounts.items() for nick in account.nicks}
     state.memberships = {uid: {} for uid in state.users}
     state.invited = {}
     for key, channel in state.channels.items():

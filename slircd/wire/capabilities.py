@@ -24,6 +24,8 @@ CHGHOST: Final = 1 << 12
 SETNAME: Final = 1 << 13
 CAP_NOTIFY: Final = 1 << 14
 STANDARD_REPLIES: Final = 1 << 15
+SASL: Final = 1 << 16
+ACCOUNT_REGISTRATION: Final = 1 << 17
 
 CAPABILITIES: Final[dict[str, int]] = {
     "account-notify": ACCOUNT_NOTIFY,
@@ -32,12 +34,14 @@ CAPABILITIES: Final[dict[str, int]] = {
     "batch": BATCH,
     "cap-notify": CAP_NOTIFY,
     "chghost": CHGHOST,
+    "draft/account-registration": ACCOUNT_REGISTRATION,
     "echo-message": ECHO_MESSAGE,
     "extended-join": EXTENDED_JOIN,
     "invite-notify": INVITE_NOTIFY,
     "labeled-response": LABELED_RESPONSE,
     "message-tags": MESSAGE_TAGS,
     "multi-prefix": MULTI_PREFIX,
+    "sasl": SASL,
     "server-time": SERVER_TIME,
     "setname": SETNAME,
     "standard-replies": STANDARD_REPLIES,

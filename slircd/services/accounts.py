@@ -1,0 +1,344 @@
+"""Accounts: who may use them, and what proves it.
+
+What an account is stands in the state, and changes by events.  What proves to own it (hashes, verifiers, an e-mail
+address, codes) stands in a table of its own, written in the transaction of its event, kept here in memory, and never
+shown.  Passwords are hashed in threads.  After each wait everything is decided anew.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import b64decode, b64encode
+from hashlib import sha256
+from secrets import randbelow, token_bytes
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+import txaio
+from precis_i18n import get_profile
+from scramp import ScramMechanism
+
+from slircd.events.row import Credential
+from slircd.rules.account import (
+    AccountError,
+    check_new_account,
+    decide_account_set,
+    decide_drop,
+    decide_register,
+    decide_verify,
+    login_events,
+)
+from slircd.security.guessing import Guessing
+from slircd.security.passwords import hash_now, verify_now
+from slircd.services.mailer import Mailer, MailError
+from slircd.wire.names import valid_nick
+from slircd.wire.numerics import RPL_LOGGEDIN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.defer import Deferred
+
+    from slircd.commands.registry import Context
+    from slircd.config.sections import Accounts as AccountsSection
+    from slircd.events.types import Event
+    from slircd.network.server import IRCServer
+    from slircd.state.model import Account, User
+
+txaio.use_twisted()
+log = txaio.make_logger()
+
+PASSWORD: Final = "argon2"  # noqa: S105  # a kind of credential
+SCRAM: Final = "scram-sha-256"
+EMAIL: Final = "email"
+VERIFY: Final = "verify-code"
+RESET: Final = "reset-code"
+
+MAX_PASSWORD: Final = 300
+"""Bytes of a password."""
+
+ROUNDS: Final = {"default": 15_000, "minimum": 4096}
+"""Iterations of SCRAM's PBKDF2, by passwords.cost."""
+
+CODE_TRIES: Final = 5
+"""Wrong codes before one is void."""
+
+_EMAIL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
+_DUMMY: Final = hash_now("", "minimum")
+
+
+class ScramVerifier(NamedTuple):
+    """What a server keeps for SCRAM (RFC 5802): it proves nothing to others and cannot be used to log in."""
+
+    salt: bytes
+    stored_key: bytes
+    server_key: bytes
+    iterations: int
+
+
+class _Code(msgspec.Struct):
+    digest: str
+    expires: float
+    tries: int = 0
+
+
+class Accounts:
+    """The door to accounts, for NickServ, REGISTER and SASL alike."""
+
+    def __init__(
+        self, server: IRCServer, config: AccountsSection, run: Callable[[Callable[[], Any]], Deferred[Any]]
+    ) -> None:
+        """`run` calls a function in a thread of a bounded pool; `mailer` is given later, where mail can be sent."""
+        self.server = server
+        self.mailer: Mailer | None = None
+        self._run = run
+        self._credentials: dict[tuple[str, str], str] = {}
+        self.guessing = Guessing(
+            server.reactor,
+            per_address=config.failures_per_address,
+            per_account=config.failures_per_account,
+            window_s=config.failure_window_s,
+        )
+
+    def load(self, credentials: list[Credential]) -> None:
+        """Take what the database has, at start."""
+        self._credentials = {(account, kind): value for account, kind, value in credentials if value is not None}
+
+    # --- secrets --------------------------------------------------------------------------------------------------
+
+    async def _emit(self, events: Any, credentials: list[Credential], origin: object | None = None) -> None:
+        await self.server.bus.emit(events, origin, credentials)
+        for account, kind, value in credentials:
+            if not kind:
+                self._credentials = {key: old for key, old in self._credentials.items() if key[0] != account}
+            elif value is None:
+                self._credentials.pop((account, kind), None)
+            else:
+                self._credentials[account, kind] = value
+
+    async def _secrets_of(self, key: str, password: str) -> list[Credential]:
+        cost = self.server.config.passwords.cost
+
+        def make() -> tuple[str, str]:
+            salt, stored, server, rounds = ScramMechanism("SCRAM-SHA-256").make_auth_info(
+                password, ROUNDS[cost], token_bytes(16)
+            )
+            encoded = [b64encode(part).decode() for part in (salt, stored, server)]
+            return hash_now(password, cost), msgspec.json.encode([*encoded, rounds]).decode()
+
+        hashed, verifier = await self._run(make)
+        return [Credential(key, PASSWORD, hashed), Credential(key, SCRAM, verifier)]
+
+    def scram_verifier(self, key: str) -> ScramVerifier:
+        """The verifier of an account; for one that is not there a made-up one, so that nobody can tell."""
+        stored = self._credentials.get((key, SCRAM))
+        if stored is None:
+            fake = hmac.digest(_DUMMY.encode(), key.encode(), "sha256")
+            return ScramVerifier(fake[:16], token_bytes(32), token_bytes(32), ROUNDS[self.server.config.passwords.cost])
+        salt, stored_key, server_key, rounds = msgspec.json.decode(stored)
+        return ScramVerifier(b64decode(salt), b64decode(stored_key), b64decode(server_key), rounds)
+
+    def email_of(self, account: Account) -> str:
+        """The e-mail address of an account, for its owner's eyes; empty if there is none."""
+        return self._credentials.get((account.key, EMAIL), "")
+
+    def check_password(self, password: str) -> str:
+        """The password as it is to be hashed.  Raises AccountError for one that is too short, too long, or none."""
+        try:
+            prepared = get_profile("OpaqueString").enforce(password)
+        except UnicodeEncodeError:
+            raise AccountError("INVALID_PASSWORD", "A password has no control characters and is not empty") from None
+        least = self.server.config.accounts.password_length
+        if len(prepared) < least or len(prepared.encode()) > MAX_PASSWORD:
+            raise AccountError(
+                "WEAK_PASSWORD", f"A password has at least {least} characters, at most {MAX_PASSWORD} bytes"
+            )
+        return str(prepared)
+
+    def check_name(self, name: str) -> None:
+        """Raise AccountError unless an account may have this name."""
+        config = self.server.config
+        if valid_nick(name, config.limits.nicklen):
+            return
+        if config.accounts.names == "precis" and len(name.encode()) <= config.limits.nicklen:
+            try:
+                if get_profile("UsernameCaseMapped").enforce(name) and not set(name) & set(" ,*?!@:#"):
+                    return
+            except UnicodeEncodeError:
+                pass
+        raise AccountError("BAD_ACCOUNT_NAME", "An account's name is a nick")
+
+    # --- registration ---------------------------------------------------------------------------------------------
+
+    async def register(self, ctx: Context, name: str, email: str, password: str) -> Account:
+        """Make an account for the client, and log it in, unless its address has to be proved first.
+
+        Raises AccountError.
+        """
+        server, config = self.server, self.server.config.accounts
+        if not config.registration:
+            raise AccountError("ACCOUNT_REGISTRATION_DISABLED", "Registration is closed on this network")
+        if self.guessing.refuses(ctx.session.address, ""):
+            raise AccountError("TEMPORARILY_UNAVAILABLE", "Too many tries, come back later")
+        self.check_name(name)
+        check_new_account(server.state, name, ctx.session.uid or None)
+        if config.require_email or email:
+            self.check_email(email)
+        key = server.state.fold(name)
+        credentials = await self._secrets_of(key, self.check_password(password))
+        verified = not config.require_email
+        if email:
+            credentials.append(Credential(key, EMAIL, email))
+        code = "" if verified else self._new_code(key, VERIFY, credentials)
+        user = server.state.users.get(ctx.session.uid)
+        if ctx.session.is_closed:
+            raise AccountError("GONE", "The client has gone")
+        await self._emit(decide_register(server.state, user, name, verified=verified), credentials)
+        account = server.state.accounts[key]
+        if verified:
+            await self.log_in(ctx, account, "registration")
+        else:
+            await self._mail_code(account, email, "Confirm your account", f"/msg NickServ VERIFY {name} {code}")
+        return account
+
+    @staticmethod
+    def check_email(email: str) -> None:
+        """Raise AccountError unless this looks like an address."""
+        if len(email) > 254 or _EMAIL.fullmatch(email) is None:
+            raise AccountError("INVALID_EMAIL", "This is no e-mail address")
+
+    def _new_code(self, key: str, kind: str, credentials: list[Credential]) -> str:
+        code = f"{randbelow(10**12):012d}"
+        expires = self.server.reactor.seconds() + 3600 * self.server.config.accounts.code_hours
+        stored = _Code(sha256(code.encode()).hexdigest(), expires)
+        credentials.append(Credential(key, kind, msgspec.json.encode(stored).decode()))
+        return code
+
+    async def _mail_code(self, account: Account, email: str, subject: str, line: str) -> None:
+        network = self.server.config.server.network
+        text = (
+            f"Somebody, most likely you, asked for this on the IRC network {network}, for the account {account.name}.\n\n"
+            f"Type in your client:\n\n    {line}\n\nIf it was not you, do nothing.\n"
+        )
+        if self.mailer is None:
+            raise AccountError("TEMPORARILY_UNAVAILABLE", "This network cannot send mail")
+        try:
+            await self.mailer.send(email, f"{network}: {subject}", text)
+        except MailError as error:
+            log.error("mail for account {account} was not sent: {reason}", account=account.name, reason=str(error))
+            raise AccountError("TEMPORARILY_UNAVAILABLE", "The mail could not be sent, try again later") from None
+
+    def _code_is_right(self, key: str, kind: str, code: str) -> bool:
+        stored = self._credentials.get((key, kind))
+        if stored is None:
+            return False
+        known = msgspec.json.decode(stored, type=_Code)
+        known.tries += 1
+        # Tries count in memory: a restart gives five more, of a million million.
+        self._credentials[key, kind] = msgspec.json.encode(known).decode()
+        if known.tries > CODE_TRIES or self.server.reactor.seconds() > known.expires:
+            return False
+        return hmac.compare_digest(known.digest, sha256(code.encode()).hexdigest())
+
+    async def verify(self, ctx: Context, name: str, code: str) -> Account:
+        """Prove the e-mail address of an account with the code that was mailed; logs the client in."""
+        account = self.server.state.account_named(name)
+        if account is None or account.verified or not self._code_is_right(account.key, VERIFY, code):
+            self.guessing.failed(ctx.session.address, "")
+            raise AccountError("INVALID_CODE", "This is not the code of an account that waits for one")
+        nick = ctx.nick
+        await self._emit(decide_verify(account, ctx.session.uid or None, nick), [Credential(account.key, VERIFY, None)])
+        await self.log_in(ctx, account, "verification")
+        return account
+
+    async def send_reset(self, ctx: Context, name: str) -> None:
+        """Mail a code with which the password of an account can be set anew; says nothing about whether it exists."""
+        account = self.server.state.account_named(name)
+        if self.guessing.refuses(ctx.session.address, ""):
+            raise AccountError("TEMPORARILY_UNAVAILABLE", "Too many tries, come back later")
+        self.guessing.failed(ctx.session.address, "")
+        email = "" if account is None else self.email_of(account)
+        if account is None or not email:
+            return
+        credentials: list[Credential] = []
+        code = self._new_code(account.key, RESET, credentials)
+        await self._emit(decide_account_set(None, account, "reset-code", ""), credentials)
+        await self._mail_code(
+            account, email, "Set a new password", f"/msg NickServ RESETPASS {name} {code} NEWPASSWORD"
+        )
+
+    async def reset(self, ctx: Context, name: str, code: str, password: str) -> None:
+        """Set a new password with a mailed code."""
+        account = self.server.state.account_named(name)
+        prepared = self.check_password(password)
+        if account is None or not self._code_is_right(account.key, RESET, code):
+            self.guessing.failed(ctx.session.address, "")
+            raise AccountError("INVALID_CODE", "This is not the code that was mailed")
+        credentials = await self._secrets_of(account.key, prepared)
+        credentials.append(Credential(account.key, RESET, None))
+        await self._emit(decide_account_set(None, account, "password", ""), credentials)
+
+    async def set_password(self, user: User, account: Account, password: str) -> None:
+        """The owner sets a new password."""
+        credentials = await self._secrets_of(account.key, self.check_password(password))
+        await self._emit(decide_account_set(user, account, "password", ""), credentials)
+
+    async def set_email(self, user: User, account: Account, email: str) -> None:
+        """The owner sets another address; an empty one removes it, unless the network asks for one."""
+        if email or self.server.config.accounts.require_email:
+            self.check_email(email)
+        await self._emit(
+            decide_account_set(user, account, "email", ""), [Credential(account.key, EMAIL, email or None)]
+        )
+
+    async def drop(self, user: User, account: Account) -> None:
+        """Remove an account, and all that proved to own it."""
+        await self._emit(decide_drop(user, account), [Credential(account.key, "", None)])
+
+    # --- log-in ---------------------------------------------------------------------------------------------------
+
+    async def authenticate(self, address: str, name: str, password: str) -> Account:
+        """The account that the password proves to own.  Raises AccountError, in one way for all that can be wrong."""
+        key = self.server.state.fold(name)
+        owner = self.server.state.owner_of_nick(name)
+        account = self.server.state.accounts.get(key) or owner
+        key = key if account is None else account.key
+        self.check_guessing(address, key)
+        known = self._credentials.get((key, PASSWORD), _DUMMY)
+        try:
+            prepared = str(get_profile("OpaqueString").enforce(password))
+        except UnicodeEncodeError:
+            prepared = ""
+        right = await self._run(lambda: verify_now(known, prepared))
+        account = self.server.state.accounts.get(key)
+        if not right or not prepared or account is None:
+            self.guessing.failed(address, key)
+            raise AccountError("INVALID_CREDENTIALS", "Wrong account or password")
+        self.guessing.succeeded(address, key)
+        return self.usable(account)
+
+    def check_guessing(self, address: str, key: str) -> None:
+        """Raise AccountError if tries from this address, or for this account, are not looked at for a while."""
+        if self.guessing.refuses(address, key):
+            raise AccountError("TEMPORARILY_UNAVAILABLE", "Too many wrong passwords, try again later")
+
+    @staticmethod
+    def usable(account: Account) -> Account:
+        """The account, unless its address has to be proved first."""
+        if not account.verified:
+            raise AccountError("VERIFICATION_REQUIRED", "The e-mail address of this account is not proved yet")
+        return account
+
+    async def log_in(self, ctx: Context, account: Account, method: str) -> None:
+        """Log a client in; one that is no user yet will be when it is.  Tells it so."""
+        if ctx.session.uid:
+            user = self.server.state.users[ctx.session.uid]
+            events: list[Event] = list(login_events(self.server.state, user.uid, user.nick, account.name, method))
+            await self.server.bus.emit(events)
+        else:
+            ctx.session.pending_login = (account.name, method)
+        nick = ctx.nick
+        user = self.server.state.users.get(ctx.session.uid)
+        source = f"{nick}!*@*" if user is None else user.source
+        ctx.reply(RPL_LOGGEDIN, source, account.name, text=f"You are now logged in as {account.name}")

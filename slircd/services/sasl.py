@@ -1,13 +1,14 @@
-"""SASL: PLAIN (RFC 4616), EXTERNAL (RFC 4422), SCRAM-SHA-256 and -PLUS (RFC 5802, 7677, 9266).
+"""SASL: PLAIN (RFC 4616), EXTERNAL (RFC 4422), SCRAM-SHA-256 and -PLUS (RFC 5802, 7677).
 
 An exchange takes what the client sends, decoded, and gives what is to be sent, or an account.  SCRAM itself is scramp's.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import Certificate
 from scramp import ScramException, ScramMechanism
 
 from slircd.rules.account import AccountError
@@ -140,20 +141,21 @@ class Scram:
 
 
 def _channel_binding(session: Session, client_first: str) -> tuple[str, bytes] | None:
-    """The binding that the client names in its first message, if this connection has it."""
-    flag = client_first.partition(",")[0]
-    connection = session.tls_connection()
-    if connection is None:
-        return None
-    if flag in ("y", "n") or flag == "p=tls-exporter":
-        if flag == "n":
-            return None
-        return "tls-exporter", connection.export_keying_material(b"EXPORTER-Channel-Binding", 32, b"")
-    if flag == "p=tls-server-end-point":
-        certificate = connection.get_certificate()
-        if certificate is not None:
-            from cryptography.hazmat.primitives.serialization import Encoding
+    """The binding that the client names in its first message, if this connection has it.
 
-            der = certificate.to_cryptography().public_bytes(Encoding.DER)
-            return "tls-server-end-point", sha256(der).digest()
-    return None
+    It is `tls-server-end-point` (RFC 5929 4.1), the hash of the server's certificate: what scramp and most clients
+    know.  For a client that binds nothing there is none to compare.
+    """
+    connection = session.tls_connection()
+    certificate = connection.get_certificate() if connection is not None else None
+    if certificate is None or client_first.startswith("n"):
+        return None
+    return "tls-server-end-point", end_point_hash(certificate.to_cryptography())
+
+
+def end_point_hash(certificate: Certificate) -> bytes:
+    """The certificate's hash by the algorithm of its own signature, SHA-256 in place of weaker ones (RFC 5929 4.1)."""
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is None or algorithm.digest_size < SHA256.digest_size:
+        algorithm = SHA256()
+    return certificate.fingerprint(algorithm)

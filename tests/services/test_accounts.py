@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+from OpenSSL import crypto
 from scramp import ScramClient
 from twisted.internet.defer import Deferred, fail, succeed
 
+from slircd.security.certificates import ensure_self_signed
 from slircd.services.mailer import MailError
 from tests.harness import FakeClient, ServerTestCase, World, make_config
 
@@ -278,15 +285,26 @@ class Sasl(AccountTestCase):
         """-PLUS works with the binding of the connection, and not with another one."""
         self.registered("ann")
 
-        class Connection:
-            def export_keying_material(self, label: bytes, length: int, context: bytes) -> bytes:
-                return b"e" * length
+        with TemporaryDirectory() as folder:
+            paths = Path(folder, "c.crt"), Path(folder, "c.key")
+            ensure_self_signed(*paths, "irc.test", datetime(2025, 1, 1, tzinfo=UTC))
+            certificate = crypto.X509.from_cryptography(load_pem_x509_certificate(paths[0].read_bytes()))
 
-        for data, code in ((b"e" * 32, " 903 "), (b"x" * 32, " 904 ")):
-            bob = self.client(f"b{data[:1].decode()}", tls=True)
+        class Connection:
+            def get_certificate(self) -> crypto.X509:
+                return certificate
+
+        right = certificate.to_cryptography().fingerprint(SHA256())
+        for number, (data, code) in enumerate(((right, " 903 "), (b"x" * 32, " 904 "))):
+            bob = self.client(f"bob{number}", tls=True)
             bob.transport._tlsConnection = Connection()
-            lines = self.scram(bob, "ann", WORD, "SCRAM-SHA-256-PLUS", ("tls-exporter", data))
+            lines = self.scram(bob, "ann", WORD, "SCRAM-SHA-256-PLUS", ("tls-server-end-point", data))
             self.assertIn(code, lines[-1])
+        # Who could bind but says that the server cannot has met somebody in between (RFC 5802 6).
+        mallory = self.client("mallory", tls=True)
+        mallory.transport._tlsConnection = Connection()
+        mallory.asks("AUTHENTICATE SCRAM-SHA-256")
+        self.assertIn(" 904 ", mallory.asks(f"AUTHENTICATE {b64encode(b'y,,n=ann,r=abcdef').decode()}")[-1])
 
     def test_external(self) -> None:
         """A certificate whose fingerprint is on the account logs in; others do not."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from slircd.commands.registry import Context, Phase, command
 from slircd.rules.account import AccountError
+from slircd.services.chanserv import chanserv
 from slircd.services.nickserv import nickserv
 from slircd.services.sasl import begin, mechanisms
 from slircd.state.model import Account
@@ -159,3 +160,23 @@ async def ns(ctx: Context, *words: str) -> None:
     The same as NICKSERV.
     """
     await nickserv_(ctx, *words)
+
+
+@command("CHANSERV")
+async def chanserv_(ctx: Context, *words: str) -> None:
+    """CHANSERV <command>
+
+    Says something to ChanServ.
+    """
+    if not words:
+        raise NumericError(ERR_NEEDMOREPARAMS, "CHANSERV")
+    await chanserv.handle(ctx, " ".join(words))
+
+
+@command("CS")
+async def cs(ctx: Context, *words: str) -> None:
+    """CS <command>
+
+    The same as CHANSERV.
+    """
+    await chanserv_(ctx, *words)

@@ -234,6 +234,8 @@ def list_(ctx: Context, conditions: str = "", _target: str = "") -> None:
         candidates = list(ctx.state.channels.values())
     ctx.reply(RPL_LISTSTART, "Channel")
     for channel in candidates:
+        if not channel.members and "P" not in channel.flags:
+            continue  # registered, and nobody is there
         if may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden) and all(test(channel) for test in tests):
             text = channel.topic.text if channel.topic is not None else ""
             ctx.reply(RPL_LIST, channel.name, len(channel.members), text=text)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 
 def format_timestamp(seconds: float) -> str:
@@ -17,6 +19,27 @@ def format_timestamp(seconds: float) -> str:
 def parse_timestamp(text: str) -> float:
     """Seconds since the epoch of a timestamp of the log; ValueError if it is none."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC).timestamp()
+
+
+_AGO: Final = re.compile(r"-([0-9]{1,9})([smhdw])", re.ASCII)
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def parse_moment(text: str, now_s: float) -> str:
+    """A moment as people write it, as a timestamp of the log: `2025-01-01`, ISO 8601 with or without offset, `-15m`.
+
+    Without an offset it is UTC.  `now_s` are seconds since the epoch.  Raises ValueError, with what is allowed.
+    """
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago is not None:
+            return format_timestamp(now_s - int(ago[1]) * _UNITS[ago[2]])
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time: 2025-01-01, 2025-01-01T14:05:00Z, or -15m (s, m, h, d, w)") from None
 
 
 class LamportClock:

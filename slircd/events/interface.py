@@ -39,9 +39,12 @@ class EventStore(Protocol):
         """All committed credentials; blocks, for start-up."""
 
     def query_by_target(
-        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000
+        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000, newest: bool = False
     ) -> Deferred[list[Row]]:
-        """The committed rows of one target with a higher id and no later timestamp, in order; does not block."""
+        """The committed rows of one target with a higher id and no later timestamp, in order; does not block.
+
+        The oldest ones up to `limit`, or the newest ones.
+        """
 
 
 def ignore_commit(last_id: int, rows: int, seconds: float) -> None:

@@ -94,7 +94,7 @@ class MemoryStore:
         return [Credential(account, kind, value) for (account, kind), value in self._credentials.items()]
 
     def query_by_target(
-        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000
+        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000, newest: bool = False
     ) -> Deferred[list[Row]]:
         """The committed rows of one target."""
         found = [
@@ -102,4 +102,4 @@ class MemoryStore:
             for row in self.rows
             if row.target == target and row.id > after_id and (until is None or row.timestamp <= until)
         ]
-        return succeed(found[:limit])
+        return succeed(found[-limit:] if newest else found[:limit])

@@ -180,17 +180,19 @@ class SQLStore:
             return [Credential(*row) for row in connection.execute(select(CREDENTIALS))]
 
     def query_by_target(
-        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000
+        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000, newest: bool = False
     ) -> Deferred[list[Row]]:
         """The committed rows of one target with a higher id and no later timestamp, in order, read in a thread."""
         query = select(EVENTS).where(EVENTS.c.target == target, EVENTS.c.id > after_id)
         if until is not None:
             query = query.where(EVENTS.c.timestamp <= until)
-        return deferToThread(self._fetch, query.order_by(EVENTS.c.id).limit(limit))
+        ordered = query.order_by(EVENTS.c.id.desc() if newest else EVENTS.c.id)
+        return deferToThread(self._fetch, ordered.limit(limit), newest)
 
-    def _fetch(self, query: Select[Any]) -> list[Row]:
+    def _fetch(self, query: Select[Any], turn: bool) -> list[Row]:
         with self._opened.connect() as connection:
-            return [Row(*row) for row in connection.execute(query)]
+            rows = [Row(*row) for row in connection.execute(query)]
+        return rows[::-1] if turn else rows
 
     @property
     def _opened(self) -> Engine:

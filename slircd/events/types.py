@@ -354,6 +354,16 @@ class ChanSet(Event, frozen=True, kw_only=True, tag=1):
     previous: str
 
 
+class ChanRestore(Event, frozen=True, kw_only=True, tag=1):
+    """Topic, modes, lists and access of a channel were given back as they were; the events beside it do it."""
+
+    event_type = "services.chan_restore"
+    state_free = True
+    nick: str
+    at: str
+    """The moment that was restored; a timestamp of the log's format."""
+
+
 # --- operators ----------------------------------------------------------------------------------------------------
 
 

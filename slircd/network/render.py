@@ -16,6 +16,7 @@ from slircd.commands.registry import Context
 from slircd.events import types as ev
 from slircd.events.bus import Record
 from slircd.network.users import Gone
+from slircd.state.access import CHANSERV
 from slircd.state.apply import Stamp
 from slircd.state.model import Channel, User
 from slircd.wire.capabilities import (
@@ -56,6 +57,7 @@ INVISIBLE: Final = frozenset(
         ev.ChanDrop,
         ev.ChanFlags,
         ev.ChanSet,
+        ev.ChanRestore,
     }
 )
 """Event classes that no line shows: they stand beside one that does, or are for the log alone."""
@@ -344,6 +346,9 @@ def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
             out.to_session(session, away)
     for session in out.server.users.sessions_of(user.uid):
         send_channel_state(out.server, session, channel, partial(out.to_session, session))
+    if channel.registration is not None and "entrymsg" in channel.registration.settings:
+        text = channel.registration.settings["entrymsg"]
+        out.to_user(user.uid, out.line(CHANSERV, f"NOTICE {user.nick} :[{channel.name}] {text}", stamp))
 
 
 def _leave(out: Rendering, event: ev.ChannelPart | ev.ChannelKick, line: Line) -> None:

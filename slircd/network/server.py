@@ -30,6 +30,7 @@ from slircd.security.cloak import Cloak
 from slircd.security.passwords import Passwords
 from slircd.security.throttle import ConnectionThrottle
 from slircd.services.accounts import Accounts
+from slircd.services.chanserv import chanserv
 from slircd.services.enforcement import Enforcement
 from slircd.services.nickserv import nickserv
 from slircd.state.model import ServerState
@@ -46,7 +47,7 @@ PING_BUCKET_S: Final = 5
 """Seconds that a ping timer may be early or late: timers of one bucket share one delayed call."""
 
 
-SERVICES: Final = (nickserv,)
+SERVICES: Final = (nickserv, chanserv)
 
 DRAIN_S: Final = 2.0
 """Seconds that clients have to read their last lines when the server stops."""
@@ -114,7 +115,9 @@ class IRCServer(MultiService):
         self.expiries = Expiries(self)
         self.accounts = Accounts(self, config.accounts, passwords.run)
         self.enforcement = Enforcement(self)
-        self._store = store
+        self.store = store
+        self.pending_restores: dict[tuple[str, str, str], tuple[str, float]] = {}
+        """What was shown and waits to be confirmed: who, channel and time to moment and end."""
         self.rehash: Rehash = _cannot_rehash
         self.stop: Callable[[str], None] = log.error
         self.stop_reason = "Server shutting down"
@@ -146,7 +149,7 @@ class IRCServer(MultiService):
         for service in SERVICES:
             if service.uid not in self.state.users:
                 self.bus.emit([service.connect_event()]).addErrback(Failure.raiseException)
-        self.accounts.load(self._store.read_credentials())
+        self.accounts.load(self.store.read_credentials())
         self.channels.use(self.bus)
         self.expiries.start()
         super().startService()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from slircd.events import types as ev
 from slircd.rules.bans import is_banned, is_listed
 from slircd.rules.lookup import channel_named, person_named, require_member, visible_channel
+from slircd.state.access import flags_of
 from slircd.state.model import Channel, ServerState, User
 from slircd.wire.message import truncate_utf8
 from slircd.wire.modes import CHANNEL_MODES
@@ -98,6 +99,8 @@ def check_join(state: ServerState, channel: Channel, user: User, key: str) -> No
         raise NumericError(ERR_SECUREONLYCHAN, channel.name)
     if "R" in flags and user.account is None:
         raise NumericError(ERR_NEEDREGGEDNICK, channel.name)
+    if channel.registration is not None:
+        _check_access(state, channel, user)
     if is_banned(state, channel, user):
         raise NumericError(ERR_BANNEDFROMCHAN, channel.name)
     if channel.params.get("k", key) != key:
@@ -106,6 +109,16 @@ def check_join(state: ServerState, channel: Channel, user: User, key: str) -> No
         raise NumericError(ERR_CHANNELISFULL, channel.name)
     if "i" in flags and user.uid not in channel.invites and not is_listed(state, channel, "I", user):
         raise NumericError(ERR_INVITEONLYCHAN, channel.name)
+
+
+def _check_access(state: ServerState, channel: Channel, user: User) -> None:
+    """Raise the numeric that says why the access list does not let `user` in: AKICK, or SET RESTRICTED."""
+    registration = channel.registration
+    flags = flags_of(state, channel, user)
+    if "b" in flags:
+        raise NumericError(ERR_BANNEDFROMCHAN, channel.name, text="Cannot join channel (AKICK)")
+    if registration is not None and registration.is_set("restricted") and not flags:
+        raise NumericError(ERR_INVITEONLYCHAN, channel.name, text="Cannot join channel (RESTRICTED)")
 
 
 def join_event(state: ServerState, actor: User, member: User, name: str) -> ev.ChannelJoin:
@@ -197,6 +210,11 @@ def decide_kick(
     )
 
 
+def _check_topic_lock(state: ServerState, channel: Channel, actor: str) -> None:
+    if "t" not in flags_of(state, channel, state.users[actor]):
+        raise NumericError(ERR_CHANOPRIVSNEEDED, channel.name, text="The topic is locked (ChanServ SET TOPICLOCK)")
+
+
 # --- invitations --------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +269,8 @@ def decide_topic(
         require_member(channel, actor)
         if "t" in channel.flags:
             require_staff(channel, actor)
+        if channel.registration is not None and channel.registration.is_set("topiclock"):
+            _check_topic_lock(state, channel, actor)
     user = state.users[actor]
     yield ev.ChannelTopicChange(
         actor_uid=actor,

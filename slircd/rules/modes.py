@@ -21,12 +21,13 @@ from slircd.wire.extbans import (
     parse_extban,
 )
 from slircd.wire.message import truncate_utf8
-from slircd.wire.modes import CHANNEL_MODES, USER_MODES, Change, Kind
+from slircd.wire.modes import CHANNEL_MODES, USER_MODES, Change, Kind, parse_changes
 from slircd.wire.numerics import (
     ERR_BANLISTFULL,
     ERR_CHANOPRIVSNEEDED,
     ERR_INVALIDKEY,
     ERR_INVALIDMODEPARAM,
+    ERR_MLOCKRESTRICTED,
     ERR_NOPRIVILEGES,
     ERR_NOSUCHNICK,
     ERR_USERNOTINCHANNEL,
@@ -59,6 +60,13 @@ def parse_rate(text: str) -> Rate | None:
     match = _RATE.fullmatch(text)
     rate = Rate(int(match[1]), int(match[2])) if match else None
     return rate if rate is not None and rate.most and rate.seconds else None
+
+
+def parse_lock(text: str) -> list[Change]:
+    """The changes that a mode lock (ChanServ SET MLOCK) stands for: flags, and k, l, f, j."""
+    parsed = parse_changes(text.split(), CHANNEL_MODES)
+    kinds = (Kind.FLAG, Kind.SETTING, Kind.KEY)
+    return [change for change in parsed.changes if CHANNEL_MODES.kinds[change.mode] in kinds]
 
 
 class Decided(NamedTuple):
@@ -139,6 +147,7 @@ class _ChannelModes:
             self._prefix(change)
             return
         self._require(STAFF)
+        self._check_lock(change)
         if kind is Kind.LIST:
             self._list(change)
         else:
@@ -147,6 +156,15 @@ class _ChannelModes:
     def _require(self, modes: str) -> None:
         if not self._override and not self._channel.has_any(self._user.uid, modes):
             raise NumericError(ERR_CHANOPRIVSNEEDED, self._channel.name)
+
+    def _check_lock(self, change: Change) -> None:
+        registration = self._channel.registration
+        if registration is None or self._override:
+            return
+        lock = registration.settings.get("mlock", "")
+        for locked in parse_lock(lock):
+            if locked.mode == change.mode and (locked.sign != change.sign or locked.param != change.param):
+                raise NumericError(ERR_MLOCKRESTRICTED, self._channel.name, change.mode, lock.replace(" ", "_"))
 
     def _refuse(self, change: Change, text: str) -> NumericError:
         return NumericError(ERR_INVALIDMODEPARAM, self._channel.name, change.mode, change.param or "*", text=text)
@@ -164,6 +182,8 @@ class _ChannelModes:
             raise NumericError(ERR_NOSUCHNICK, nick)
         if member.uid not in channel.members:
             raise NumericError(ERR_USERNOTINCHANNEL, member.nick, channel.name)
+        if member.is_service and not self._override:
+            raise NumericError(ERR_CHANOPRIVSNEEDED, channel.name, text=f"{member.nick} is a service")
         modes = self._members.get(member.uid, channel.members[member.uid])
         below = self._override or itself or rank(modes) <= rank(channel.members.get(self._user.uid, ""))
         if change.sign == "-" and not below:

@@ -208,8 +208,23 @@ def _disconnect(state: ServerState, event: ev.UserDisconnect) -> Iterator[ev.Eve
 
 
 def _destroy_if_last(channel: Channel, uid: str) -> Iterator[ev.Event]:
-    if len(channel.members) == 1 and uid in channel.members and not channel.is_permanent:
+    if len(channel.members) != 1 or uid not in channel.members:
+        return
+    if not channel.is_permanent:
         yield _destroy(channel)
+    elif (
+        channel.registration is not None
+        and channel.registration.settings.get("keeptopic") == "off"
+        and channel.topic is not None
+    ):
+        yield ev.ChannelTopicChange(
+            actor_uid=CHANSERV,
+            target=channel.key,
+            nick="ChanServ",
+            topic="",
+            set_by="ChanServ",
+            previous=channel.topic.text,
+        )
 
 
 def _destroy(channel: Channel) -> ev.ChannelDestroy:

@@ -178,6 +178,7 @@ RPL_MONOFFLINE: Final = Numeric("731")
 RPL_MONLIST: Final = Numeric("732")
 RPL_ENDOFMONLIST: Final = Numeric("733", "End of MONITOR list")
 ERR_MONLISTFULL: Final = Numeric("734", "Monitor list is full.")
+ERR_MLOCKRESTRICTED: Final = Numeric("742", "This mode is locked (ChanServ SET MLOCK)")
 
 RPL_LOGGEDIN: Final = Numeric("900")
 RPL_LOGGEDOUT: Final = Numeric("901", "You are now logged out")

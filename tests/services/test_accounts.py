@@ -91,8 +91,7 @@ class NickServ(AccountTestCase):
         """Every command is listed and explained."""
         ann = self.client("ann")
         text = "\n".join(self.says(ann, "HELP"))
-        for name in ("REGISTER IDENTIFY LOGOUT GHOST REGAIN RELEASE GROUP UNGROUP DROP INFO LIST SET CERT SESSIONS "
-                     "VERIFY RESETPASS SENDPASS").split():
+        for name in ["REGISTER", "IDENTIFY", "LOGOUT", "GHOST", "REGAIN", "RELEASE", "GROUP", "UNGROUP", "DROP", "INFO", "LIST", "SET", "CERT", "SESSIONS", "VERIFY", "RESETPASS", "SENDPASS"]:
             self.assertIn(name, text)
             self.assertTrue(self.says(ann, f"HELP {name}")[0].startswith(name))
 
@@ -226,8 +225,16 @@ class Sasl(AccountTestCase):
         self.registered("ann")
         new = self.begin()
         self.assertEqual(new.codes("AUTHENTICATE NOSUCH"), ["908", "904"])
-        for data in (plain("ann", "wrong"), plain("nobody", WORD), plain("ann", WORD, "bob"), "!!!", "AAAA",
-                     b64encode(b"a\0b").decode(), plain("", WORD), plain("ann", "")):
+        for data in (
+            plain("ann", "wrong"),
+            plain("nobody", WORD),
+            plain("ann", WORD, "bob"),
+            "!!!",
+            "AAAA",
+            b64encode(b"a\0b").decode(),
+            plain("", WORD),
+            plain("ann", ""),
+        ):
             new.asks("AUTHENTICATE PLAIN")
             self.assertEqual(new.codes(f"AUTHENTICATE {data}"), ["904"], data)
         new.asks("AUTHENTICATE PLAIN")
@@ -250,8 +257,14 @@ class Sasl(AccountTestCase):
                 chunks.append("+")
             self.assertIn("903", bob.codes(*[f"AUTHENTICATE {chunk}" for chunk in chunks]))
 
-    def scram(self, client: FakeClient, name: str, password: str, mechanism: str = "SCRAM-SHA-256",
-              binding: tuple[str, bytes] | None = None) -> list[str]:
+    def scram(
+        self,
+        client: FakeClient,
+        name: str,
+        password: str,
+        mechanism: str = "SCRAM-SHA-256",
+        binding: tuple[str, bytes] | None = None,
+    ) -> list[str]:
         def send(text: str) -> list[str]:
             return client.asks(f"AUTHENTICATE {b64encode(text.encode()).decode()}")
 
@@ -395,8 +408,10 @@ class Mail(AccountTestCase):
 
     def test_codes_run_out(self) -> None:
         """After five wrong tries, or a day, a code is void."""
-        for nick, spoil in (("ann", lambda client: [self.says(client, f"VERIFY ann {n:012d}") for n in range(5)]),
-                            ("bob", lambda client: self.world.clock.advance(25 * 3600))):
+        for nick, spoil in (
+            ("ann", lambda client: [self.says(client, f"VERIFY ann {n:012d}") for n in range(5)]),
+            ("bob", lambda client: self.world.clock.advance(25 * 3600)),
+        ):
             client = self.client(nick, address=f"198.51.100.{len(nick)}")
             self.says(client, f"REGISTER {WORD} {nick}@example.org")
             code = self.mailer.code()
@@ -462,8 +477,14 @@ class Secrets(AccountTestCase):
         self.says(ann, f"SET PASSWORD {marks[2]}")
         self.says(ann, f"SET EMAIL {marks[3]}@example.org")
         self.says(ann, f"IDENTIFY ann {marks[4]}")
-        ann.sends(f"OPER root {marks[5]}", f"NS IDENTIFY {marks[2]}", "AUTHENTICATE PLAIN",
-                  f"AUTHENTICATE {plain('ann', marks[6])}", f"REGISTER x * {marks[7]}", f"PRIVMSG NickServ :{marks[8]}")
+        ann.sends(
+            f"OPER root {marks[5]}",
+            f"NS IDENTIFY {marks[2]}",
+            "AUTHENTICATE PLAIN",
+            f"AUTHENTICATE {plain('ann', marks[6])}",
+            f"REGISTER x * {marks[7]}",
+            f"PRIVMSG NickServ :{marks[8]}",
+        )
         log = str(self.world.store.rows)
         seen = "\n".join(spy.lines())
         for mark in marks:

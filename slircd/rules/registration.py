@@ -162,7 +162,7 @@ def decide_flags(
         if not leaving and changed - allowed:
             raise denied(channel, "".join(sorted(changed - allowed)))
         founder = account is not None and account.key == registration.founder
-        if "F" in changed and not founder:
+        if "F" in changed and not founder and not leaving:
             raise AccountError("ACCESS_DENIED", "Only the founder may do that.")
     if key == registration.founder:
         raise AccountError("FOUNDER", "The founder has all rights; see SET FOUNDER.")

@@ -48,6 +48,7 @@ TEMPLATES: Final[dict[str, str]] = {
 """XOP names for sets of flags, as Atheme has them."""
 
 _JOINING: Final = {"F": "qo", "O": "o", "H": "h", "V": "v"}
+"""Flag to the prefix modes on joining, highest first: only those of the first flag that somebody has are given."""
 
 
 def flags_of(state: ServerState, channel: Channel, user: User) -> str:
@@ -75,9 +76,9 @@ def _matches(state: ServerState, mask: str, user: User) -> bool:
 def granted_modes(state: ServerState, channel: Channel, user: User, has: str) -> Iterator[ev.ChannelModeChange]:
     """The mode change by ChanServ for a member who has the prefix modes `has`; none if it lacks nothing."""
     flags = flags_of(state, channel, user)
-    wanted = {mode for flag, modes in _JOINING.items() if flag in flags for mode in modes}
+    wanted = next((modes for flag, modes in _JOINING.items() if flag in flags), "")
     if channel.registration is not None and channel.registration.is_set("noautoop"):
-        wanted = set()
+        wanted = ""
     missing = [mode for mode in CHANNEL_MODES.prefixes if mode in wanted and mode not in has]
     if missing:
         yield ev.ChannelModeChange(

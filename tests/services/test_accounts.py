@@ -91,7 +91,25 @@ class NickServ(AccountTestCase):
         """Every command is listed and explained."""
         ann = self.client("ann")
         text = "\n".join(self.says(ann, "HELP"))
-        for name in ["REGISTER", "IDENTIFY", "LOGOUT", "GHOST", "REGAIN", "RELEASE", "GROUP", "UNGROUP", "DROP", "INFO", "LIST", "SET", "CERT", "SESSIONS", "VERIFY", "RESETPASS", "SENDPASS"]:
+        for name in [
+            "REGISTER",
+            "IDENTIFY",
+            "LOGOUT",
+            "GHOST",
+            "REGAIN",
+            "RELEASE",
+            "GROUP",
+            "UNGROUP",
+            "DROP",
+            "INFO",
+            "LIST",
+            "SET",
+            "CERT",
+            "SESSIONS",
+            "VERIFY",
+            "RESETPASS",
+            "SENDPASS",
+        ]:
             self.assertIn(name, text)
             self.assertTrue(self.says(ann, f"HELP {name}")[0].startswith(name))
 

@@ -49,6 +49,15 @@ registration_s = 3600
 [passwords]
 cost = "minimum"
 
+[accounts]
+password_length = 1
+sasl_plain_without_tls = true
+before_connect = {before_connect}
+require_email = {require_email}
+
+[mail]
+sendmail = ["true"]
+
 [opers.operuser]
 password_hash = "{oper}"
 class = "netadmin"
@@ -60,7 +69,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
 
     software_name = "slircd"
     software_version: Optional[str] = None
-    supported_sasl_mechanisms: set = set()
+    supported_sasl_mechanisms = {"PLAIN", "SCRAM-SHA-256", "EXTERNAL"}
     supports_sts = False
     extban_mute_char: Optional[str] = "m"
     nickserv = "NickServ"
@@ -113,8 +122,6 @@ class SlircdController(BaseServerController, DirectoryBasedController):
     ) -> None:
         if websocket_port is not None:
             raise NotImplementedByController("Websocket")
-        if run_services:
-            raise NotImplementedByController("services")
         if ssl:
             raise NotImplementedByController("TLS")
         if self.test_config.ergo_roleplay or self.test_config.sable_history_server:
@@ -124,7 +131,10 @@ class SlircdController(BaseServerController, DirectoryBasedController):
         self.hostname = hostname
         self.create_config()
         config = CONFIG.format(
-            port=port, oper=OPER_HASH, password=f'password_hash = "{SERVER_HASH}"' if password else ""
+            port=port,
+            before_connect=str(bool(self.test_config.account_registration_before_connect)).lower(),
+            require_email=str(bool(self.test_config.account_registration_requires_email)).lower(),
+            oper=OPER_HASH, password=f'password_hash = "{SERVER_HASH}"' if password else ""
         )
         with self.open_file("slircd.toml", "w") as file:
             file.write(config)
@@ -136,7 +146,18 @@ class SlircdController(BaseServerController, DirectoryBasedController):
         self.proc = self.execute([*prefix, *command], cwd=self.directory)
 
     def registerUser(self, case: Any, username: str, password: Optional[str] = None) -> None:
-        raise NotImplementedByController("accounts")
+        assert password
+        client = case.addClient(show_io=False)
+        case.sendLine(client, "NICK " + username)
+        case.sendLine(client, "USER r e g :user")
+        while case.getRegistrationMessage(client).command != "001":
+            pass
+        case.getMessages(client)
+        case.sendLine(client, f"REGISTER * * {password}")
+        replies = case.getMessages(client)
+        assert any(message.command == "REGISTER" for message in replies), replies
+        case.sendLine(client, "QUIT")
+        case.assertDisconnected(client)
 
     def wait_for_services(self) -> None:
         """Built in, so they are up when the server is."""

@@ -47,7 +47,7 @@ async def authenticate(ctx: Context, data: str) -> None:
         return
     if len(data) > CHUNK or len(session.sasl_data) + len(data) > MAX_SASL:
         session.end_sasl()
-        ctx.reply(ERR_SASLTOOLONG)
+        ctx.reply(ERR_SASLTOOLONG if len(data) > CHUNK else ERR_SASLFAIL)
         return
     if data != "+":
         session.sasl_data += data
@@ -97,7 +97,7 @@ async def _step(ctx: Context, text: str) -> None:
 
 
 def _fail(ctx: Context, code: str, account: str, text: str) -> StandardReply:
-    return StandardReply("FAIL", code, account, text=text)
+    return StandardReply("FAIL", code, account, text=text, always=True)
 
 
 @command("REGISTER", params=3, phase=Phase.ANY)

@@ -213,7 +213,9 @@ class Context:
         if isinstance(error, NumericError):
             self.reply(error.numeric, *error.params, text=error.text)
         else:
-            self.standard_reply(error.kind, error.code, *error.context, text=error.text, command=error.command)
+            self.standard_reply(
+                error.kind, error.code, *error.context, text=error.text, command=error.command, always=error.always
+            )
 
     def finish(self) -> None:
         """The command is done: send what was collected for the label.  Afterwards answers go out at once."""

@@ -332,13 +332,12 @@ class Accounts:
 
     async def log_in(self, ctx: Context, account: Account, method: str) -> None:
         """Log a client in; one that is no user yet will be when it is.  Tells it so."""
-        if ctx.session.uid:
-            user = self.server.state.users[ctx.session.uid]
-            events: list[Event] = list(login_events(self.server.state, user.uid, user.nick, account.name, method))
-            await self.server.bus.emit(events)
+        state = self.server.state
+        user = state.users.get(ctx.session.uid)
+        if user is not None:
+            events: list[Event] = list(login_events(state, user.uid, user.nick, account.name, method))
+            await self.server.bus.emit(events, ctx)
         else:
             ctx.session.pending_login = (account.name, method)
-        nick = ctx.nick
-        user = self.server.state.users.get(ctx.session.uid)
-        source = f"{nick}!*@*" if user is None else user.source
+        source = f"{ctx.nick}!*@*" if user is None else user.source
         ctx.reply(RPL_LOGGEDIN, source, account.name, text=f"You are now logged in as {account.name}")

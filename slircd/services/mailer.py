@@ -143,8 +143,8 @@ class _SenderFactory(Factory):
         return protocol
 
 
-class _Sender(ESMTPSender):  # type: ignore[misc]  # Twisted's mail is untyped
-    def connectionLost(self, reason: Failure) -> None:
+class _Sender(ESMTPSender):
+    def connectionLost(self, reason: Any = None) -> None:
         super().connectionLost(reason)
         done: Deferred[Any] = self.factory.result
         if not done.called:

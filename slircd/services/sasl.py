@@ -127,7 +127,7 @@ class Scram:
         owner = state.account_named(name) or state.owner_of_nick(name)
         self._key = state.fold(name) if owner is None else owner.key
         self._accounts.check_guessing(self._session.address, self._key)
-        return tuple(self._accounts.scram_verifier(self._key))
+        return self._accounts.scram_verifier(self._key)
 
     def _final(self, text: str) -> bytes:
         self._server.set_client_final(text)

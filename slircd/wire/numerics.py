@@ -213,8 +213,12 @@ class StandardReply(Exception):
     `command` None stands for the command that is being run.
     """
 
-    def __init__(self, kind: str, code: str, *context: str, text: str, command: str | None = None) -> None:
+    def __init__(
+        self, kind: str, code: str, *context: str, text: str, command: str | None = None, always: bool = False
+    ) -> None:
+        """`always`: also to clients that have not negotiated standard-replies, where a specification demands it."""
         super().__init__(kind, code, *context)
+        self.always = always
         self.kind = kind
         self.code = code
         self.context = context

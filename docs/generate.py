@@ -18,7 +18,7 @@ from slircd.commands import families as families  # fills the registry
 from slircd.commands.registry import COMMANDS
 from slircd.config.example import to_toml
 from slircd.config.load import describe, description, key_names, strip_annotated
-from slircd.config.sections import Config, Listen, Oper, OperClass, Section
+from slircd.config.sections import Config, Dnsbl, Listen, Oper, OperClass, Section
 from slircd.events.types import EVENT_TYPES, ModeDelta
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.extbans import EXTBANS
@@ -103,7 +103,12 @@ def configuration() -> str:
         inner = strip_annotated(hint)
         if isinstance(inner, type) and issubclass(inner, Section):
             lines += _section(inner, key)
-    for title, section in (("[[listen]]", Listen), ("opers.NAME", Oper), ("oper_classes.NAME", OperClass)):
+    for title, section in (
+        ("[[listen]]", Listen),
+        ("[[dnsbl]]", Dnsbl),
+        ("opers.NAME", Oper),
+        ("oper_classes.NAME", OperClass),
+    ):
         lines += _section(section, title)
     lines += ["", "## Privileges", "", "| privilege | allows |", "|---|---|"]
     lines += [f"| `{name}` | {text} |" for name, text in PRIVILEGES.items()]

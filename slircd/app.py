@@ -54,6 +54,7 @@ from slircd.rehash import merge
 from slircd.secrets import Loaded, load_or_create
 from slircd.security.certificates import ensure_self_signed, now_utc
 from slircd.security.cloak import Cloak
+from slircd.security.dnsbl import BlockLists
 from slircd.security.passwords import Passwords, hash_now, verify_now
 from slircd.services.mailer import Mailer, SendmailMailer, SMTPMailer
 from slircd.state.apply import ApplyError
@@ -117,6 +118,15 @@ def read_motd(config: Config) -> list[str]:
             problem = Problem("server.motd_file", found, "a file with UTF-8 text that can be read")
             raise ConfigError("configuration", problem) from None
     return text.rstrip().expandtabs(8).splitlines()
+
+
+def make_blocklists(config: Config, reactor: Any) -> BlockLists | None:
+    """The DNS block lists, asked through the machine's resolver; None if there are none."""
+    if not config.dnsbl:
+        return None
+    from twisted.names.client import createResolver
+
+    return BlockLists(config.dnsbl, createResolver(), reactor)
 
 
 def make_mailer(config: Config, reactor: Any) -> Mailer | None:
@@ -248,6 +258,7 @@ class SlircdService(Tree):
             rng=SystemRandom(),
         )
         server.accounts.mailer = make_mailer(config, reactor)
+        server.blocklists = make_blocklists(config, reactor)
         server.config_file = file
         server.motd = read_motd(config)
         server.listeners = [ListenerInfo(plan.name, plan.tls) for plan in plans]
@@ -310,6 +321,7 @@ class SlircdService(Tree):
         config = with_admin(config, self._secrets.oper_password_hash)
         server.use_config(config)
         server.accounts.mailer = mailer
+        server.blocklists = make_blocklists(config, self._reactor)
         server.motd = motd
         told = [f"{problem}; the certificate in use stays" for problem in self._certificates.reload()]
         if kept:

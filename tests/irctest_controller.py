@@ -134,7 +134,8 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             port=port,
             before_connect=str(bool(self.test_config.account_registration_before_connect)).lower(),
             require_email=str(bool(self.test_config.account_registration_requires_email)).lower(),
-            oper=OPER_HASH, password=f'password_hash = "{SERVER_HASH}"' if password else ""
+            oper=OPER_HASH,
+            password=f'password_hash = "{SERVER_HASH}"' if password else "",
         )
         with self.open_file("slircd.toml", "w") as file:
             file.write(config)

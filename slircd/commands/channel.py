@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from slircd.commands.messaging import is_filtered
 from slircd.commands.names import end_of_names, names_lines, topic_lines
 from slircd.commands.registry import Context, command, targets
 from slircd.events.clock import parse_timestamp
@@ -101,6 +102,8 @@ async def part(ctx: Context, channels: str, reason: str = "") -> None:
     Leaves channels.
     """
     text = truncate_utf8(reason, ctx.config.limits.quitlen)
+    if text and is_filtered(ctx, text):
+        text = ""
     for name in targets(channels, ctx.config.limits.targets.part):
         try:
             await ctx.channel(name).emit(decide_part(ctx.state, ctx.uid, name, text), ctx)

@@ -83,6 +83,12 @@ def _to_each(ctx: Context, verb: str, to: str, text: str | None, limit: int) -> 
         if text == "":
             raise NumericError(ERR_NOTEXTTOSEND)
         names = [to] if "," not in to else targets(to, limit)
+        if text and is_filtered(ctx, text):
+            if not ctx.session.is_closed and not quiet:
+                ctx.standard_reply(
+                    "FAIL", "MESSAGE_BLOCKED", to.split(",")[0], text="A spam filter blocks this message"
+                )
+            return
         for target in names:
             try:
                 _to_one(ctx, verb, target, text)
@@ -93,6 +99,18 @@ def _to_each(ctx: Context, verb: str, to: str, text: str | None, limit: int) -> 
     except NumericError:
         if not quiet:
             raise
+
+
+def is_filtered(ctx: Context, text: str) -> bool:
+    """Whether a spam filter takes `text`; staff are told, and a sender may be killed for it."""
+    user = ctx.user
+    met = ctx.server.bans.filters.match(text) if not user.is_oper else None
+    if met is None:
+        return False
+    ctx.server.bans.notify("s", f"{user.source} met the filter {met.pattern} ({met.action})")
+    if met.action == "kill":
+        ctx.session.close(f"Spam: {met.reason}")
+    return met.action != "warn"
 
 
 def _to_one(ctx: Context, verb: str, target: str, text: str | None) -> None:

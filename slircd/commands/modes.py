@@ -153,9 +153,10 @@ async def _change_user_modes(ctx: Context, words: tuple[str, ...]) -> None:
         raise NumericError(ERR_NEEDMOREPARAMS, "MODE")
     if unknown_user_modes(words[0]):
         ctx.reply(ERR_UMODEUNKNOWNFLAG)
-    parsed = parse_changes(words[:1], USER_MODES)
+    parsed = parse_changes(words, USER_MODES)
+    changes = parsed.changes + [Change("+", "s") for letter in parsed.missing if letter == "s"]
 
     def cloak(user: object) -> str:
         return ctx.server.cloak.cloak(ctx.user.ip)
 
-    await ctx.emit(decide_user_modes(ctx.state, ctx.uid, parsed.changes, cloak))
+    await ctx.emit(decide_user_modes(ctx.state, ctx.uid, changes, cloak))

@@ -79,6 +79,7 @@ def _failed(ctx: Context, name: str, why: str) -> None:
         oper=name,
         why=why,
     )
+    ctx.server.bans.notify("o", f"{ctx.nick} ({session.address}) failed to become operator {name}: {why}")
     if session.failures >= MAX_FAILURES:
         session.close("Too many wrong passwords")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from slircd.about import version
 from slircd.commands.features import isupport_lines, mode_letters
+from slircd.commands.messaging import is_filtered
 from slircd.commands.registry import Context, Phase, command
 from slircd.commands.server_info import send_lusers, send_motd
 from slircd.events.clock import format_timestamp
@@ -26,6 +27,7 @@ from slircd.wire.numerics import (
     ERR_PASSWDMISMATCH,
     ERR_SASLABORTED,
     ERR_UNAVAILRESOURCE,
+    ERR_YOUREBANNEDCREEP,
     RPL_CREATED,
     RPL_ISUPPORT,
     RPL_MYINFO,
@@ -266,6 +268,8 @@ def quit_(ctx: Context, reason: str = "") -> None:
     Leaves the network.
     """
     text = truncate_utf8(reason, ctx.config.limits.quitlen)
+    if text and ctx.session.is_registered and is_filtered(ctx, text):
+        text = ""
     ctx.session.close(f"Quit: {text}" if text else "Client quit")
 
 
@@ -288,7 +292,7 @@ async def _register_if_complete(ctx: Context) -> None:
         ctx.reply(ERR_PASSWDMISMATCH)
         session.close("Bad password")
         return
-    if session.is_closed or registration.nick is None:
+    if not await _is_welcome(ctx, registration) or session.is_closed or registration.nick is None:
         return
     if session.sasl is not None:
         session.end_sasl()
@@ -341,6 +345,24 @@ def _decide_arrival(ctx: Context, new: NewUser) -> Iterator[Event]:
 def _is_closed(session: Session) -> bool:
     """Asked anew: the client may have gone while its decision was ordered."""
     return session.is_closed
+
+
+async def _is_welcome(ctx: Context, registration: Registration) -> bool:
+    """Whether no network ban and no block list keeps the client out; it is told, and closed, if one does."""
+    session, server = ctx.session, ctx.server
+    waiting, session.blocklisted = session.blocklisted, None
+    reason = await waiting if waiting is not None else None
+    hosts = (session.address, server.cloak.cloak(session.address))
+    username = "~" + registration.username
+    ban = server.bans.tables.for_user(username, hosts, session.address, registration.realname)
+    if ban is not None:
+        reason = f"Banned: {ban.reason}"
+    if reason is None:
+        return True
+    server.bans.notify("f", f"refused {registration.nick} ({session.address}): {reason}")
+    ctx.reply(ERR_YOUREBANNEDCREEP, text=reason)
+    session.close(reason)
+    return False
 
 
 async def _password_is_right(server: IRCServer, registration: Registration) -> bool:

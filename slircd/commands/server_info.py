@@ -43,6 +43,7 @@ from slircd.wire.numerics import (
     RPL_MOTDSTART,
     RPL_STATSCOMMANDS,
     RPL_STATSCONN,
+    RPL_STATSKLINE,
     RPL_STATSLINKINFO,
     RPL_STATSOLINE,
     RPL_STATSPLINE,
@@ -51,6 +52,7 @@ from slircd.wire.numerics import (
     RPL_VERSION,
     NumericError,
 )
+from slircd.wire.snomasks import SNOMASKS
 
 
 def require_this_server(ctx: Context, target: str) -> None:
@@ -254,6 +256,14 @@ def _stats_links(ctx: Context) -> None:
         )
 
 
+def _stats_lines(ctx: Context) -> None:
+    for kind, bans in ctx.state.bans.items():
+        for ban in bans.values():
+            until = ban.expires[:19] + "Z" if ban.expires else "0"
+            private = f"|{ban.private_reason}" if ban.private_reason else ""
+            ctx.reply(RPL_STATSKLINE, kind.upper(), ban.mask, until, ban.set_by, text=f"{ban.reason}{private}")
+
+
 def _stats_listeners(ctx: Context) -> None:
     for listener in ctx.server.listeners:
         kind = "TLS" if listener.tls else "plain"
@@ -261,6 +271,7 @@ def _stats_listeners(ctx: Context) -> None:
 
 
 STATS: Final[dict[str, tuple[str, bool, Callable[[Context], None]]]] = {
+    "k": ("network bans of all kinds", True, _stats_lines),
     "l": ("connections: queue, lines and kilobytes sent and received, age", True, _stats_links),
     "m": ("how often each command was used", False, _stats_commands),
     "o": ("operators that are configured", True, _stats_opers),
@@ -295,7 +306,7 @@ def stats(ctx: Context, query: str = "", target: str = "") -> None:
 
 
 def _help_index() -> Iterator[str]:
-    yield "HELP <command> explains a command; HELP CMODES, UMODES and EXTBANS list modes and extended bans."
+    yield "HELP <command> explains a command; HELP CMODES, UMODES, EXTBANS and SNOMASKS list modes and the like."
     yield "Commands:"
     names = sorted(COMMANDS)
     for start in range(0, len(names), 8):
@@ -319,10 +330,15 @@ def _help_extbans() -> Iterator[str]:
         yield f"{PREFIX}{letter}: {kind.shape.value}: {kind.description}"
 
 
+def _help_snomasks() -> Iterator[str]:
+    return (f"{letter}: {text}" for letter, text in SNOMASKS.items())
+
+
 TOPICS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "CMODES": _help_modes,
     "UMODES": _help_user_modes,
     "EXTBANS": _help_extbans,
+    "SNOMASKS": _help_snomasks,
 }
 
 

@@ -270,6 +270,20 @@ class Mail(Section, frozen=True, kw_only=True):
         return bool(self.sendmail or self.smtp_host)
 
 
+class Dnsbl(Section, frozen=True, kw_only=True):
+    """A DNS block list: addresses that it knows are turned away."""
+
+    zone: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9.-]{3,200}$", description="Zone to ask, such as dnsbl.example.org")
+    ] = "dnsbl.example.org"
+    replies: Annotated[
+        list[int], Meta(description="Last numbers of answers (127.0.0.N) that count; empty: all of them")
+    ] = field(default_factory=list)
+    reason: Annotated[str, Meta(max_length=200, description="What the client is told; %a is its address")] = (
+        "Your address %a is on a block list"
+    )
+
+
 class OperClass(Section, frozen=True, kw_only=True):
     """A named set of privileges."""
 
@@ -316,6 +330,7 @@ class Config(Section, frozen=True, kw_only=True):
     secrets_file: Annotated[
         str, Meta(description="File for what the first start generates: password hashes and the cloak key")
     ] = "slircd-secrets.toml"
+    dnsbl: list[Dnsbl] = field(default_factory=list)
     opers: dict[str, Oper] = field(default_factory=dict)
     oper_classes: dict[str, OperClass] = field(default_factory=dict)
 
@@ -350,6 +365,7 @@ BUILT_IN_CLASSES: Final[dict[str, OperClass]] = {
     "oper": OperClass(
         inherits=["helper"],
         privileges=[
+            "ban",
             "kill",
             "sajoin",
             "sapart",

@@ -395,6 +395,119 @@ class OperRehash(Event, frozen=True, kw_only=True, tag=1):
     nick: str
 
 
+class LineAdd(Event, frozen=True, kw_only=True, tag=1):
+    """The fields of every network ban."""
+
+    nick: str
+    mask: str
+    reason: str
+    """What the banned are told."""
+    private_reason: str
+    """What only staff see."""
+    set_by: str
+    expires: str | None = None
+    """When the server will remove it by itself; a timestamp of the log's format."""
+
+
+class LineRemove(Event, frozen=True, kw_only=True, tag=1):
+    """The fields of the end of every network ban."""
+
+    nick: str
+    mask: str
+
+
+class KLine(LineAdd, frozen=True, kw_only=True, tag=1):
+    """A K-line was set: user@host of this server's clients."""
+
+    event_type = "oper.kline"
+
+
+class UnKLine(LineRemove, frozen=True, kw_only=True, tag=1):
+    """A K-line was removed, by an operator or, at its expiry, by the server."""
+
+    event_type = "oper.unkline"
+
+
+class GLine(LineAdd, frozen=True, kw_only=True, tag=1):
+    """A G-line was set: user@host of the network's clients."""
+
+    event_type = "oper.gline"
+
+
+class UnGLine(LineRemove, frozen=True, kw_only=True, tag=1):
+    """A G-line was removed, by an operator or, at its expiry, by the server."""
+
+    event_type = "oper.ungline"
+
+
+class DLine(LineAdd, frozen=True, kw_only=True, tag=1):
+    """A D-line was set: an address or network, refused before it can register."""
+
+    event_type = "oper.dline"
+
+
+class UnDLine(LineRemove, frozen=True, kw_only=True, tag=1):
+    """A D-line was removed, by an operator or, at its expiry, by the server."""
+
+    event_type = "oper.undline"
+
+
+class ZLine(LineAdd, frozen=True, kw_only=True, tag=1):
+    """A Z-line was set: the same as a D-line, for the whole network."""
+
+    event_type = "oper.zline"
+
+
+class UnZLine(LineRemove, frozen=True, kw_only=True, tag=1):
+    """A Z-line was removed, by an operator or, at its expiry, by the server."""
+
+    event_type = "oper.unzline"
+
+
+class RLine(LineAdd, frozen=True, kw_only=True, tag=1):
+    """A R-line was set: a real name."""
+
+    event_type = "oper.rline"
+
+
+class UnRLine(LineRemove, frozen=True, kw_only=True, tag=1):
+    """A R-line was removed, by an operator or, at its expiry, by the server."""
+
+    event_type = "oper.unrline"
+
+
+class Shun(LineAdd, frozen=True, kw_only=True, tag=1):
+    """A shun was set: user@host of people whose commands are ignored."""
+
+    event_type = "oper.shun"
+
+
+class UnShun(LineRemove, frozen=True, kw_only=True, tag=1):
+    """A shun was removed, by an operator or, at its expiry, by the server."""
+
+    event_type = "oper.unshun"
+
+
+class FilterAdd(Event, frozen=True, kw_only=True, tag=1):
+    """A spam filter was set: messages that match the regular expression (RE2) `pattern` meet `action`."""
+
+    event_type = "oper.filter_add"
+    nick: str
+    pattern: str
+    action: str
+    """block, warn or kill."""
+    reason: str
+    set_by: str
+
+
+class FilterRemove(Event, frozen=True, kw_only=True, tag=1):
+    """A spam filter was removed."""
+
+    event_type = "oper.filter_remove"
+    nick: str
+    pattern: str
+
+
 # --- server -------------------------------------------------------------------------------------------------------
 
 
@@ -422,10 +535,16 @@ class ServerStop(Event, frozen=True, kw_only=True, tag=1):
 
 def _catalogue() -> dict[str, type[Event]]:
     classes: dict[str, type[Event]] = {}
-    for cls in Event.__subclasses__():
-        if cls.event_type in classes:
-            raise TypeError(f"two classes for {cls.event_type}")
-        classes[cls.event_type] = cls
+    pending = Event.__subclasses__()
+    while pending:
+        cls = pending.pop(0)
+        name: str | None = cls.__dict__.get("event_type")
+        if name is None:
+            pending[:0] = cls.__subclasses__()
+        elif name in classes:
+            raise TypeError(f"two classes for {name}")
+        else:
+            classes[name] = cls
     return classes
 
 

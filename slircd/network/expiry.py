@@ -1,4 +1,4 @@
-"""Timed list entries: the server takes a mask off when its time has come, while it runs or right after it starts."""
+"""Timed list entries and network bans: removed when their time has come, while the server runs or when it starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from twisted.python.failure import Failure
 
 from slircd.events.clock import format_timestamp, parse_timestamp
 from slircd.events.types import Event
-from slircd.rules.modes import decide_expiries, expiry_event
+from slircd.rules.modes import expiry_event
+from slircd.rules.netbans import line_expiry
 
 if TYPE_CHECKING:
     from slircd.network.server import IRCServer
@@ -28,6 +29,7 @@ class Expiries:
 
     def __init__(self, server: IRCServer) -> None:
         self._server = server
+        # When; key of a channel, or nothing for a network ban; list mode, or kind of ban; mask.
         self._heap: list[tuple[str, str, str, str]] = []
         self._timer: IDelayedCall | None = None
 
@@ -38,9 +40,11 @@ class Expiries:
                 for entry in entries.values():
                     if entry.expires is not None:
                         heappush(self._heap, (entry.expires, channel.key, mode, entry.mask))
-        now = format_timestamp(self._server.reactor.seconds())
-        self._server.bus.emit(decide_expiries(self._server.state, now)).addErrback(self._failed)
-        self._arm()
+        for kind, bans in self._server.state.bans.items():
+            for ban in bans.values():
+                if ban.expires is not None:
+                    heappush(self._heap, (ban.expires, "", kind, ban.mask))
+        self._due()
 
     def stop(self) -> None:
         """Watch no longer."""
@@ -66,6 +70,11 @@ class Expiries:
         events: list[Event] = []
         while self._heap and self._heap[0][0] <= now:
             expires, key, mode, mask = heappop(self._heap)
+            if not key:
+                ban = state.bans.get(mode, {}).get(state.fold(mask))
+                if ban is not None and ban.expires == expires:
+                    events.append(line_expiry(state, mode, mask))
+                continue
             channel = state.channels.get(key)
             entry = channel.entries(mode).get(state.fold(mask)) if channel is not None else None
             # It may have been taken off by somebody, or set again with another end.

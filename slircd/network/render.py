@@ -41,7 +41,6 @@ RENDERERS: Final[dict[type[ev.Event], Render]] = {}
 
 INVISIBLE: Final = frozenset(
     {
-        ev.OperLogin,
         ev.OperRehash,
         ev.ServerStart,
         ev.ServerStop,
@@ -217,6 +216,7 @@ def user_connect(out: Rendering, event: ev.UserConnect, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
     out.server.monitor.online(user)
     out.server.enforcement.watch(user)
+    out.server.bans.notify("c", f"{user.source} has come from {user.real_host}")
 
 
 @renders(ev.UserDisconnect)
@@ -237,6 +237,8 @@ def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> N
     server.users.remember(gone)
     server.monitor.offline(event.nick)
     server.enforcement.forget(uid)
+    server.bans.forget(uid)
+    server.bans.notify("c", f"{event.nick}!{event.username}@{event.host} has gone: {event.reason}")
 
 
 @renders(ev.UserNickChange)
@@ -250,12 +252,14 @@ def user_nick_change(out: Rendering, event: ev.UserNickChange, stamp: Stamp) -> 
         out.server.monitor.offline(event.nick)
         out.server.monitor.online(user)
     out.server.enforcement.watch(user)
+    out.server.bans.forget(user.uid)
+    out.server.bans.notify("n", f"{event.nick} is now {event.new_nick}")
 
 
 @renders(ev.UserModeChange)
 def user_mode_change(out: Rendering, event: ev.UserModeChange, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
-    changes = [Change(change.sign, change.mode) for change in event.changes]
+    changes = [Change(change.sign, change.mode, change.param) for change in event.changes]
     if any(change.mode == "D" for change in event.changes):
         out.server.channels.hears(user.uid)
     for words in format_changes(changes, len(changes) or 1, MODE_BYTES):
@@ -412,3 +416,42 @@ def channel_ban_remove(out: Rendering, event: ev.ChannelBanRemove, stamp: Stamp)
 @renders(ev.OperKill)
 def oper_kill(out: Rendering, event: ev.OperKill, stamp: Stamp) -> None:
     out.to_user(event.target or "", out.line(event.actor_uid, f"KILL {event.member} :{event.reason}", stamp))
+    out.server.bans.notify("k", f"{event.nick} killed {event.member}: {event.reason}")
+
+
+def line_add(out: Rendering, event: ev.LineAdd, stamp: Stamp) -> None:
+    kind = event.event_type.removeprefix("oper.")
+    out.server.bans.added(kind, out.state.bans[kind][out.state.fold(event.mask)])
+    if event.expires is not None:
+        out.server.expiries.add(event.expires, "", kind, event.mask)
+    private = f"|{event.private_reason}" if event.private_reason else ""
+    out.server.bans.notify("b", f"{event.nick} set {kind.upper()} {event.mask}: {event.reason}{private}")
+
+
+def line_remove(out: Rendering, event: ev.LineRemove, stamp: Stamp) -> None:
+    kind = event.event_type.removeprefix("oper.un")
+    out.server.bans.removed(kind, event.mask)
+    out.server.bans.notify("b", f"{event.nick or 'the server'} removed {kind.upper()} {event.mask}")
+
+
+for _add in ev.LineAdd.__subclasses__():
+    RENDERERS[_add] = line_add
+for _remove in ev.LineRemove.__subclasses__():
+    RENDERERS[_remove] = line_remove
+
+
+@renders(ev.FilterAdd)
+def filter_add(out: Rendering, event: ev.FilterAdd, stamp: Stamp) -> None:
+    out.server.bans.filters_changed()
+    out.server.bans.notify("b", f"{event.nick} set the filter {event.pattern} ({event.action}): {event.reason}")
+
+
+@renders(ev.FilterRemove)
+def filter_remove(out: Rendering, event: ev.FilterRemove, stamp: Stamp) -> None:
+    out.server.bans.filters_changed()
+    out.server.bans.notify("b", f"{event.nick} removed the filter {event.pattern}")
+
+
+@renders(ev.OperLogin)
+def oper_login(out: Rendering, event: ev.OperLogin, stamp: Stamp) -> None:
+    out.server.bans.notify("o", f"{event.nick} is now IRC operator {event.oper} ({event.oper_class})")

@@ -23,6 +23,7 @@ from slircd.events.types import SERVER, ServerStart, ServerStop
 from slircd.network.channels import ChannelsService
 from slircd.network.expiry import Expiries
 from slircd.network.monitor import Monitor
+from slircd.network.netbans import NetworkBans
 from slircd.network.outbox import Flusher, OutputGate
 from slircd.network.render import Renderer
 from slircd.network.users import UserRegistry
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from slircd.config.sections import Config
     from slircd.network.listeners import ListenerInfo
     from slircd.network.session import Session
+    from slircd.security.dnsbl import BlockLists
+    from slircd.state.model import User
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -115,6 +118,9 @@ class IRCServer(MultiService):
         self.expiries = Expiries(self)
         self.accounts = Accounts(self, config.accounts, passwords.run)
         self.enforcement = Enforcement(self)
+        self.bans = NetworkBans(self)
+        self.blocklists: BlockLists | None = None
+        """DNS block lists; app provides them."""
         self.store = store
         self.pending_restores: dict[tuple[str, str, str], tuple[str, float]] = {}
         """What was shown and waits to be confirmed: who, channel and time to moment and end."""
@@ -150,6 +156,7 @@ class IRCServer(MultiService):
             if service.uid not in self.state.users:
                 self.bus.emit([service.connect_event()]).addErrback(Failure.raiseException)
         self.accounts.load(self.store.read_credentials())
+        self.bans.load()
         self.channels.use(self.bus)
         self.expiries.start()
         super().startService()
@@ -227,6 +234,10 @@ class IRCServer(MultiService):
         self.monitor.clear(session)
 
     # --- operators ------------------------------------------------------------------------------------------------
+
+    def listeners_to(self, letter: str) -> list[User]:
+        """The operators who hear this sort of server notice."""
+        return [user for user in self.state.users.values() if user.snomask and letter in user.snomask and user.is_oper]
 
     def has_privilege(self, uid: str, privilege: str) -> bool:
         """Whether the user is an operator whose class, as configured now, grants `privilege`."""

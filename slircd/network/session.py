@@ -29,7 +29,7 @@ from slircd.security.flood import Bucket
 from slircd.wire.capabilities import LABELED_RESPONSE, SERVER_TIME
 from slircd.wire.line import Line
 from slircd.wire.message import LineTooLong, MalformedLine, Message, NotUtf8, parse
-from slircd.wire.numerics import ERR_INPUTTOOLONG, ERR_UNKNOWNCOMMAND, NumericError, StandardReply
+from slircd.wire.numerics import ERR_INPUTTOOLONG, ERR_UNKNOWNCOMMAND, ERR_YOUREBANNEDCREEP, NumericError, StandardReply
 
 if TYPE_CHECKING:
     from slircd.network.listeners import ListenerInfo
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 txaio.use_twisted()
 log = txaio.make_logger()
+
+SHUNNED_MAY: Final = frozenset({"PING", "PONG", "QUIT", "PART", "OPER"})
+"""What somebody who is shunned may still do."""
 
 MAX_LABEL: Final = 64
 """Bytes of a label (IRCv3 labeled-response)."""
@@ -58,6 +61,7 @@ class Session:
         "_wakeup",
         "address",
         "batches",
+        "blocklisted",
         "caps",
         "certfp",
         "connected_s",
@@ -90,6 +94,8 @@ class Session:
         self.certfp: str | None = None
         self.address = _address(transport)
         self.uid = ""
+        self.blocklisted: Deferred[str | None] | None = None
+        """The answer of the DNS block lists."""
         self.caps = 0
         self.registration: Registration | None = Registration()
         self.batches = 0
@@ -172,9 +178,16 @@ class Session:
         refusal = server.throttle.admit(self.address)
         server.sessions[self] = None
         server.connections += 1
+        ban = server.bans.tables.for_address(self.address) if self.address else None
+        if ban is not None:
+            refusal = f"Banned: {ban.reason}"
+            self._context(Message("*", ())).reply(ERR_YOUREBANNEDCREEP, text=refusal)
         if refusal is not None:
+            server.bans.notify("f", f"refused {self.address}: {refusal}")
             self.close(refusal)
             return
+        if server.blocklists is not None and self.address:
+            self.blocklisted = server.blocklists.check(self.address)
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
@@ -238,6 +251,7 @@ class Session:
         if not self._closed:
             self._closed = True
             self.outbox.discard()
+            self.server.bans.notify("f", f"cut {self.display_nick} ({self.address}): {reason}")
             self._leave(reason)
         self.abort()
 
@@ -328,6 +342,9 @@ class Session:
             if entry is None:
                 raise NumericError(ERR_UNKNOWNCOMMAND, message.command)
             check(entry, context)
+            if self.uid and entry.name not in SHUNNED_MAY and self._is_shunned():
+                context.finish()
+                return
             counts = self.server.command_counts
             counts[entry.name] = counts.get(entry.name, 0) + 1
             pending = entry.handler(context, *arguments(entry, message.params))
@@ -338,6 +355,10 @@ class Session:
                 self._await(context, pending)
                 return
         context.finish()
+
+    def _is_shunned(self) -> bool:
+        user = self.server.state.users.get(self.uid)
+        return user is not None and self.server.bans.is_shunned(user)
 
     def _await(self, context: Context, pending: Coroutine[Any, Any, None]) -> None:
         self._busy = True

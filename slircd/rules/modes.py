@@ -33,6 +33,7 @@ from slircd.wire.numerics import (
     ERR_USERNOTINCHANNEL,
     NumericError,
 )
+from slircd.wire.snomasks import SNOMASKS
 
 MAY_GIVE: Final = {"q": "q", "a": "q", "o": "qao", "h": "qao", "v": "qaoh"}
 """Prefix mode to the prefix modes of those who may give and take it."""
@@ -297,15 +298,6 @@ class _ChannelModes:
             self._deltas = []
 
 
-def decide_expiries(state: ServerState, now: str) -> Iterator[ev.Event]:
-    """Every list entry whose time has come by `now`, a timestamp of the log, is removed by the server."""
-    for channel in state.channels.values():
-        for mode, entries in channel.lists.items():
-            for item in entries.values():
-                if item.expires is not None and item.expires <= now:
-                    yield expiry_event(channel, mode, item.mask)
-
-
 def expiry_event(channel: Channel, mode: str, mask: str) -> ev.ChannelBanRemove:
     """The server removes an entry whose time has come."""
     return ev.ChannelBanRemove(actor_uid=ev.SERVER, target=channel.key, nick="", mode=mode, mask=mask)
@@ -323,8 +315,13 @@ def decide_user_modes(
     """
     user = state.users[uid]
     modes = set(user.modes)
+    snomask = user.snomask
     for change in changes:
         mode = change.mode
+        if mode == "s":
+            if user.is_oper or change.sign == "-":
+                snomask = _snomask(snomask, change)
+            continue
         allowed = mode in OWN_MODES or (mode == "o" and change.sign == "-")
         if not allowed or (mode == "H" and change.sign == "+" and not user.is_oper):
             continue
@@ -334,14 +331,32 @@ def decide_user_modes(
             modes.discard(mode)
     if "o" not in modes:
         modes.discard("H")
+        snomask = ""
+    (modes.add if snomask else modes.discard)("s")
     deltas = [ev.ModeDelta("-", mode) for mode in sorted(user.modes - modes)]
-    deltas += [ev.ModeDelta("+", mode) for mode in sorted(modes - user.modes)]
+    deltas += [ev.ModeDelta("+", mode) for mode in sorted(modes - user.modes) if mode != "s"]
+    if snomask and snomask != user.snomask:
+        deltas.append(ev.ModeDelta("+", "s", snomask))
     if deltas:
         yield ev.UserModeChange(actor_uid=uid, target=uid, nick=user.nick, changes=deltas)
     if "x" in modes ^ user.modes:
         host = cloak(user) if "x" in modes else user.real_host
         if host != user.host:
             yield host_change(user, uid, user.username, host)
+
+
+def _snomask(now: str, change: Change) -> str:
+    """The letters of server notices after `+s abc` (all without letters), `+s -b` or `-s`."""
+    if change.sign == "-":
+        return ""
+    letters = set(now)
+    sign = "+"
+    for letter in change.param or SNOMASKS:
+        if letter in "+-":
+            sign = letter
+        elif letter in SNOMASKS:
+            (letters.add if sign == "+" else letters.discard)(letter)
+    return "".join(sorted(letters))
 
 
 def host_change(user: User, actor: str, username: str, host: str) -> ev.UserHostChange:

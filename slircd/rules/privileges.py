@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 PRIVILEGES: Final[dict[str, str]] = {
+    "ban": "KLINE, DLINE, GLINE, ZLINE, RLINE, SHUN, their UN forms, and FILTER",
     "chghost": "CHGHOST: give another user a user name and host",
     "die": "DIE: stop the server",
     "flood-exempt": "is not slowed down by the flood bucket",

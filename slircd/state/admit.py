@@ -162,6 +162,18 @@ def _account_is_here(state: ServerState, event: ev.Event) -> None:
         raise NumericError(ERR_NICKNAMEINUSE, event.grouped, text="This nick is registered already")
 
 
+@_admits(*ev.LineRemove.__subclasses__())
+def _line_is_here(state: ServerState, event: ev.LineRemove) -> None:
+    if state.fold(event.mask) not in state.bans.get(event.event_type.removeprefix("oper.un"), {}):
+        raise NumericError(ERR_NOSUCHNICK, event.mask, text="No such ban")
+
+
+@_admits(ev.FilterRemove)
+def _filter_is_here(state: ServerState, event: ev.FilterRemove) -> None:
+    if event.pattern not in state.filters:
+        raise NumericError(ERR_NOSUCHNICK, event.pattern, text="No such filter")
+
+
 @_admits(ev.ChanRegister)
 def _chan_register(state: ServerState, event: ev.ChanRegister) -> None:
     if _channel(state, event).registration is not None:

@@ -11,7 +11,18 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from slircd.events import types as ev
-from slircd.state.model import Access, Account, Channel, ListEntry, Registration, ServerState, Topic, User
+from slircd.state.model import (
+    Access,
+    Account,
+    Channel,
+    Filter,
+    ListEntry,
+    NetworkBan,
+    Registration,
+    ServerState,
+    Topic,
+    User,
+)
 from slircd.wire.casemap import CASEMAPS
 from slircd.wire.modes import CHANNEL_MODES
 
@@ -119,6 +130,8 @@ def user_mode_change(state: ServerState, event: ev.UserModeChange, stamp: Stamp)
             user.modes.add(change.mode)
         else:
             user.modes.discard(change.mode)
+        if change.mode == "s":
+            user.snomask = (change.param or "") if change.sign == "+" else ""
     if "o" not in user.modes:
         user.oper = None
     elif event.oper is not None:
@@ -338,6 +351,39 @@ def chan_set(state: ServerState, event: ev.ChanSet, stamp: Stamp) -> None:
         registration.founder = event.value
     else:
         _set(registration.settings, event.setting, event.value)
+
+
+# --- network bans -------------------------------------------------------------------------------------------------
+
+
+def line_add(state: ServerState, event: ev.LineAdd, stamp: Stamp) -> None:
+    kind = event.event_type.removeprefix("oper.")
+    ban = NetworkBan(event.mask, event.reason, event.private_reason, event.set_by, stamp.timestamp, event.expires)
+    state.bans.setdefault(kind, {})[state.fold(event.mask)] = ban
+
+
+def line_remove(state: ServerState, event: ev.LineRemove, stamp: Stamp) -> None:
+    kind = event.event_type.removeprefix("oper.un")
+    bans = state.bans[kind]
+    del bans[state.fold(event.mask)]
+    if not bans:
+        del state.bans[kind]
+
+
+for _cls in ev.LineAdd.__subclasses__():
+    APPLIERS[_cls] = line_add
+for _cls in ev.LineRemove.__subclasses__():
+    APPLIERS[_cls] = line_remove
+
+
+@applies(ev.FilterAdd)
+def filter_add(state: ServerState, event: ev.FilterAdd, stamp: Stamp) -> None:
+    state.filters[event.pattern] = Filter(event.pattern, event.action, event.reason, event.set_by, stamp.timestamp)
+
+
+@applies(ev.FilterRemove)
+def filter_remove(state: ServerState, event: ev.FilterRemove, stamp: Stamp) -> None:
+    del state.filters[event.pattern]
 
 
 # --- server -------------------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ class User(msgspec.Struct, kw_only=True):
     certfp: str | None = None
     account: str | None = None
     away: str | None = None
+    snomask: str = ""
+    """Letters of the server notices that the user hears, while +s is set."""
     oper: str | None = None
     """The name of the operator block, while +o is set."""
 
@@ -114,6 +116,27 @@ class Registration(msgspec.Struct, kw_only=True):
         return self.settings.get(setting) == "on"
 
 
+class NetworkBan(msgspec.Struct, frozen=True):
+    """A line against users of the whole network."""
+
+    mask: str
+    reason: str
+    private_reason: str
+    set_by: str
+    set_at: str
+    expires: str | None = None
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """A spam filter."""
+
+    pattern: str
+    action: str
+    reason: str
+    set_by: str
+    set_at: str
+
+
 class Channel(msgspec.Struct, kw_only=True):
     """A channel: `key` is its casefolded name, `name` the one that people see."""
 
@@ -155,9 +178,11 @@ class ServerState:
 
     __slots__ = (
         "accounts",
+        "bans",
         "casemap",
         "channel_modes",
         "channels",
+        "filters",
         "invited",
         "memberships",
         "nick_owners",
@@ -174,6 +199,10 @@ class ServerState:
         self.users: dict[str, User] = {}
         self.channels: dict[str, Channel] = {}
         self.accounts: dict[str, Account] = {}
+        self.bans: dict[str, dict[str, NetworkBan]] = {}
+        """Kind of network ban (kline, …) to bans by casefolded mask."""
+        self.filters: dict[str, Filter] = {}
+        """Spam filters by pattern."""
         self.nick_owners: dict[str, str] = {}
         """Casefolded registered nick to the key of its account."""
         self.nicks: dict[str, str] = {}

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from slircd.state.model import Account, Channel, ServerState, User
+from slircd.state.model import Account, Channel, Filter, NetworkBan, ServerState, User
 from slircd.wire.casemap import CASEMAPS
 
 SNAPSHOT_VERSION: Final = 1
@@ -28,6 +28,8 @@ class Snapshot(msgspec.Struct, kw_only=True):
     users: dict[str, User]
     channels: dict[str, Channel]
     accounts: dict[str, Account]
+    bans: dict[str, dict[str, NetworkBan]]
+    filters: dict[str, Filter]
 
 
 def to_snapshot(state: ServerState) -> Snapshot:
@@ -41,6 +43,8 @@ def to_snapshot(state: ServerState) -> Snapshot:
         users=state.users,
         channels=state.channels,
         accounts=state.accounts,
+        bans=state.bans,
+        filters=state.filters,
     )
 
 
@@ -66,6 +70,8 @@ def from_json(document: bytes) -> ServerState:
     state.users = snapshot.users
     state.channels = snapshot.channels
     state.accounts = snapshot.accounts
+    state.bans = snapshot.bans
+    state.filters = snapshot.filters
     reindex(state)
     return state
 

@@ -152,7 +152,8 @@ USER_MODES: Final = ModeTable(
             "w": "hears WALLOPS",
             "x": "shows a cloaked host",
             "Z": "is connected over TLS (set by the server)",
-        }
+        },
+        Kind.SETTING: {"s": "hears server notices (IRC operators; letters as in HELP SNOMASKS)"},
     },
 )
 

@@ -1,0 +1,68 @@
+"""Network bans, filters and server notices at work: the tables, kept in step with the state by the renderer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from slircd.security.filters import FilterSet
+from slircd.security.netbans import BanTables
+from slircd.wire.line import Line
+
+if TYPE_CHECKING:
+    from slircd.network.server import IRCServer
+    from slircd.state.model import NetworkBan, User
+
+
+class NetworkBans:
+    """What keeps people out, or quiet, on the whole network."""
+
+    def __init__(self, server: IRCServer) -> None:
+        self._server = server
+        self.tables = BanTables(server.state.fold)
+        self.filters = FilterSet()
+        self._shunned: dict[str, bool] = {}
+
+    def load(self) -> None:
+        """Take what the state has, at start."""
+        state = self._server.state
+        self.tables = BanTables(state.fold)
+        for kind, bans in state.bans.items():
+            for ban in bans.values():
+                self.tables.add(kind, ban)
+        self.filters.use(list(state.filters.values()))
+
+    def added(self, kind: str, ban: NetworkBan) -> None:
+        """A line was set."""
+        self.tables.add(kind, ban)
+        self._shunned.clear()
+
+    def removed(self, kind: str, mask: str) -> None:
+        """A line was removed."""
+        self.tables.remove(kind, mask)
+        self._shunned.clear()
+
+    def filters_changed(self) -> None:
+        """A filter was set or removed."""
+        self.filters.use(list(self._server.state.filters.values()))
+
+    def is_shunned(self, user: User) -> bool:
+        """Whether the user's commands are ignored; operators' never are."""
+        if not self.tables.has_shuns or user.is_oper:
+            return False
+        shunned = self._shunned.get(user.uid)
+        if shunned is None:
+            shunned = self.tables.shuns(user.username, (user.real_host, user.host), user.ip)
+            self._shunned[user.uid] = shunned
+        return shunned
+
+    def forget(self, uid: str) -> None:
+        """The user is gone."""
+        self._shunned.pop(uid, None)
+
+    def notify(self, letter: str, text: str) -> None:
+        """Tell operators who hear this sort of server notice."""
+        server = self._server
+        for user in server.listeners_to(letter):
+            for session in server.users.sessions_of(user.uid):
+                body = f":{server.server_name} NOTICE {user.nick} :*** {text}"
+                session.send(Line(body, timestamp=server.timestamp()))

@@ -434,10 +434,8 @@ def line_remove(out: Rendering, event: ev.LineRemove, stamp: Stamp) -> None:
     out.server.bans.notify("b", f"{event.nick or 'the server'} removed {kind.upper()} {event.mask}")
 
 
-for _add in ev.LineAdd.__subclasses__():
-    RENDERERS[_add] = line_add
-for _remove in ev.LineRemove.__subclasses__():
-    RENDERERS[_remove] = line_remove
+RENDERERS.update(dict.fromkeys(ev.LineAdd.__subclasses__(), line_add))
+RENDERERS.update(dict.fromkeys(ev.LineRemove.__subclasses__(), line_remove))
 
 
 @renders(ev.FilterAdd)

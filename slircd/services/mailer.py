@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
@@ -18,6 +18,10 @@ from slircd.security.client_tls import client_tls
 
 if TYPE_CHECKING:
     from slircd.config.sections import Mail
+
+
+TIMEOUT_S: Final = 60
+"""Seconds that an SMTP server has for each answer."""
 
 
 class MailError(Exception):
@@ -119,7 +123,7 @@ class _SenderFactory(Factory):
     domain = b"slircd"
 
     def __init__(self, config: Mail, password: str | None, to: str, mail: BytesIO, done: Deferred[Any]) -> None:
-        self.fromEmail = config.sender.encode()
+        self.fromEmail = config.sender
         self.toEmail = [to.encode()]
         self.file = mail
         self.result = done
@@ -135,9 +139,10 @@ class _SenderFactory(Factory):
         context = client_tls(config.smtp_host) if starttls else None
         username = config.smtp_username.encode() if config.smtp_username else None
         secret = (self._password or "").encode()
-        protocol = _Sender(username, secret, context, 0, self.domain)
+        protocol = _Sender(username, secret, context, self.domain)
         protocol.requireTransportSecurity = starttls
         protocol.requireAuthentication = username is not None
+        protocol.timeout = TIMEOUT_S
         protocol.factory = self
         self.currentProtocol = protocol
         return protocol

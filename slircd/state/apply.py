@@ -370,10 +370,8 @@ def line_remove(state: ServerState, event: ev.LineRemove, stamp: Stamp) -> None:
         del state.bans[kind]
 
 
-for _cls in ev.LineAdd.__subclasses__():
-    APPLIERS[_cls] = line_add
-for _cls in ev.LineRemove.__subclasses__():
-    APPLIERS[_cls] = line_remove
+APPLIERS.update(dict.fromkeys(ev.LineAdd.__subclasses__(), line_add))
+APPLIERS.update(dict.fromkeys(ev.LineRemove.__subclasses__(), line_remove))
 
 
 @applies(ev.FilterAdd)

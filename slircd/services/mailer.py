@@ -142,7 +142,7 @@ class _SenderFactory(Factory):
         protocol = _Sender(username, secret, context, self.domain)
         protocol.requireTransportSecurity = starttls
         protocol.requireAuthentication = username is not None
-        protocol.timeout = TIMEOUT_S
+        protocol.timeout = TIMEOUT_S  # type: ignore[assignment]  # its default is None
         protocol.factory = self
         self.currentProtocol = protocol
         return protocol

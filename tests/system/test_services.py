@@ -67,6 +67,7 @@ def test_every_command_of_the_services(tmp_path: Path) -> None:
         ns(bob, "LIST *", "Permission Denied")
 
         ann.sends("JOIN #c")
+        ann.synchronise()
         bob.sends("JOIN #c")
         bob.synchronise()
         cs(ann, "REGISTER #c", "is registered")

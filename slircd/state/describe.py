@@ -43,3 +43,51 @@ def who(event: ev.Event) -> str:
     """Who caused it: the nick of the user, ChanServ for somebody, or the server."""
     nick: str = getattr(event, "nick", "") or "the server"
     return f"{nick} (ChanServ)" if event.actor_uid == "chanserv" and nick != "ChanServ" else nick
+
+
+def tell(event: ev.Event) -> str | None:
+    """Any event in words, with who and where: a line of an account of what happened; None for what tells nothing."""
+    where = f" on {event.target}" if event.target and event.target.startswith("#") else ""
+    if isinstance(event, ev.ChannelJoin):
+        return f"{event.member} joined {event.name}" + (f" by {event.nick}" if event.nick != event.member else "")
+    if isinstance(event, ev.ChannelPart):
+        return f"{event.member} left {event.name}" + (f": {event.reason}" if event.reason else "")
+    words = describe(event)
+    if words is not None:
+        return f"{who(event)} {words}{where}"
+    teller = TELLERS.get(type(event))
+    return None if teller is None else teller(event)
+
+
+TELLERS: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
+    ev.UserConnect: lambda event: f"{event.nick} ({event.username}@{event.host}) connected",
+    ev.UserDisconnect: lambda event: f"{event.nick} disconnected: {event.reason}",
+    ev.UserNickChange: lambda event: f"{event.nick} is now {event.new_nick}",
+    ev.UserAway: lambda event: f"{event.nick} is away: {event.message}" if event.message else f"{event.nick} is back",
+    ev.UserAccount: lambda event: (
+        f"{event.nick} is logged in as {event.account}" if event.account else f"{event.nick} is logged out"
+    ),
+    ev.UserHostChange: lambda event: f"{event.nick} has the host {event.host}",
+    ev.UserRealnameChange: lambda event: f"{event.nick} has the real name {event.realname}",
+    ev.ChannelInvite: lambda event: f"{event.nick} invited {event.member} to {event.target}",
+    ev.NickRegister: lambda event: f"{event.nick} registered the account {event.account}",
+    ev.NickDrop: lambda event: f"{event.nick} dropped the account {event.account}",
+    ev.OperLogin: lambda event: f"{event.nick} became IRC operator {event.oper}",
+    ev.OperKill: lambda event: f"{event.nick} killed {event.member}: {event.reason}",
+    ev.OperRehash: lambda event: f"{event.nick or 'the server'} read the configuration again",
+    ev.ServerStart: lambda event: f"{event.name} started",
+    ev.ServerStop: lambda event: f"{event.name} stopped: {event.reason}",
+    **{
+        cls: lambda event: (
+            f"{event.nick} set {event.event_type.removeprefix('oper.').upper()} {event.mask}: {event.reason}"
+        )
+        for cls in ev.LineAdd.__subclasses__()
+    },
+    **{
+        cls: lambda event: (
+            f"{event.nick or 'the server'} removed {event.event_type.removeprefix('oper.un').upper()} {event.mask}"
+        )
+        for cls in ev.LineRemove.__subclasses__()
+    },
+}
+"""What is told of events that are no part of a channel's history."""

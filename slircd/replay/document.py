@@ -1,0 +1,228 @@
+"""The state at a moment as a document for people and programs: `slircd-replay --schema` prints its JSON schema.
+
+Equal questions give equal bytes: everything is sorted, nothing of the present is in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from slircd.state.model import Channel, ServerState
+
+VERSION: Final = 1
+MASKED: Final = "*"
+
+
+class Position(msgspec.Struct, kw_only=True):
+    """Where in the log the moment is: the last event that counts."""
+
+    id: int
+    sequence: int
+    timestamp: str
+
+
+class UserView(msgspec.Struct, kw_only=True):
+    """A user who was online."""
+
+    uid: str
+    nick: str
+    username: str
+    host: str
+    real_host: str
+    realname: str
+    account: str | None
+    oper: str | None
+    modes: str
+    away: str | None
+    secure: bool
+    connected_at: str
+    channels: list[str]
+
+
+class TopicView(msgspec.Struct, kw_only=True):
+    """A topic, who set it and when."""
+
+    text: str
+    set_by: str
+    set_at: str
+
+
+class EntryView(msgspec.Struct, kw_only=True):
+    """An entry of a channel's list."""
+
+    mask: str
+    set_by: str
+    set_at: str
+    expires: str | None
+
+
+class MemberView(msgspec.Struct, kw_only=True):
+    """Somebody on a channel, with prefix modes as letters."""
+
+    uid: str
+    nick: str
+    prefixes: str
+
+
+class AccessView(msgspec.Struct, kw_only=True):
+    """What an account, or a mask, may do on a registered channel."""
+
+    entry: str
+    flags: str
+    set_by: str
+    set_at: str
+    reason: str
+
+
+class RegistrationView(msgspec.Struct, kw_only=True):
+    """A channel's registration."""
+
+    founder: str
+    registered_at: str
+    settings: dict[str, str]
+    access: list[AccessView]
+
+
+class ChannelView(msgspec.Struct, kw_only=True):
+    """A channel."""
+
+    name: str
+    created_at: str
+    topic: TopicView | None
+    modes: str
+    params: dict[str, str]
+    """Modes with a parameter; a key (k) is masked unless asked for."""
+    lists: dict[str, list[EntryView]]
+    members: list[MemberView]
+    invited: list[str]
+    registration: RegistrationView | None
+
+
+class AccountView(msgspec.Struct, kw_only=True):
+    """A registered account."""
+
+    name: str
+    registered_at: str
+    verified: bool
+    nicks: list[str]
+    certificates: int
+    settings: dict[str, str]
+
+
+class BanView(msgspec.Struct, kw_only=True):
+    """A network ban."""
+
+    kind: str
+    mask: str
+    reason: str
+    set_by: str
+    set_at: str
+    expires: str | None
+
+
+class ServerSnapshot(msgspec.Struct, kw_only=True):
+    """The server at a moment."""
+
+    version: int = VERSION
+    at: str
+    """The moment that was asked for."""
+    position: Position
+    users: list[UserView]
+    channels: list[ChannelView]
+    accounts: list[AccountView]
+    bans: list[BanView]
+
+
+def to_document(state: ServerState, at: str, position_id: int, *, show_keys: bool = False) -> ServerSnapshot:
+    """A state as a document."""
+    users = sorted(state.users.values(), key=lambda user: user.uid)
+    channels = sorted(state.channels.values(), key=lambda channel: channel.key)
+    return ServerSnapshot(
+        at=at,
+        position=Position(id=position_id, sequence=state.sequence, timestamp=state.timestamp),
+        users=[
+            UserView(
+                uid=user.uid,
+                nick=user.nick,
+                username=user.username,
+                host=user.host,
+                real_host=user.real_host,
+                realname=user.realname,
+                account=user.account,
+                oper=user.oper,
+                modes="".join(sorted(user.modes)),
+                away=user.away,
+                secure=user.secure,
+                connected_at=user.connected_at,
+                channels=sorted(state.channels[key].name for key in state.memberships[user.uid]),
+            )
+            for user in users
+        ],
+        channels=[_channel(state, channel, show_keys) for channel in channels],
+        accounts=[
+            AccountView(
+                name=account.name,
+                registered_at=account.registered_at,
+                verified=account.verified,
+                nicks=sorted(account.nicks.values()),
+                certificates=len(account.certfps),
+                settings=dict(sorted(account.settings.items())),
+            )
+            for _, account in sorted(state.accounts.items())
+        ],
+        bans=[
+            BanView(
+                kind=kind, mask=ban.mask, reason=ban.reason, set_by=ban.set_by, set_at=ban.set_at, expires=ban.expires
+            )
+            for kind, bans in sorted(state.bans.items())
+            for _, ban in sorted(bans.items())
+        ],
+    )
+
+
+def _channel(state: ServerState, channel: Channel, show_keys: bool) -> ChannelView:
+    registration = channel.registration
+    params = dict(sorted(channel.params.items()))
+    if "k" in params and not show_keys:
+        params["k"] = MASKED
+    return ChannelView(
+        name=channel.name,
+        created_at=channel.created_at,
+        topic=TopicView(text=channel.topic.text, set_by=channel.topic.set_by, set_at=channel.topic.set_at)
+        if channel.topic is not None
+        else None,
+        modes="".join(sorted(channel.flags)),
+        params=params,
+        lists={
+            mode: [
+                EntryView(mask=item.mask, set_by=item.set_by, set_at=item.set_at, expires=item.expires)
+                for _, item in sorted(entries.items())
+            ]
+            for mode, entries in sorted(channel.lists.items())
+        },
+        members=[
+            MemberView(uid=uid, nick=state.users[uid].nick, prefixes=modes)
+            for uid, modes in sorted(channel.members.items())
+        ],
+        invited=sorted(state.users[uid].nick for uid in channel.invites),
+        registration=None
+        if registration is None
+        else RegistrationView(
+            founder=registration.founder,
+            registered_at=registration.registered_at,
+            settings=dict(sorted(registration.settings.items())),
+            access=[
+                AccessView(
+                    entry=item.entry, flags=item.flags, set_by=item.set_by, set_at=item.set_at, reason=item.reason
+                )
+                for _, item in sorted(registration.access.items())
+            ],
+        ),
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of ServerSnapshot."""
+    return msgspec.json.schema(ServerSnapshot)

@@ -144,8 +144,8 @@ def test_tls_versions_and_client_certificates(tmp_path: Path) -> None:
         fingerprint = x509.load_pem_x509_certificate(certificate.read_bytes()).fingerprint(SHA256()).hex()
         client.sends("WHOIS ann")
         client.until(f" 276 ann ann :has client certificate fingerprint {fingerprint}")
-        payload = query(daemon, "SELECT payload FROM events WHERE event_type='user.connect' AND target='001000001'")[0][0]
-        assert fingerprint in str(payload)
+        [row] = query(daemon, "SELECT payload FROM events WHERE event_type='user.connect' AND target='001000001'")
+        assert fingerprint in str(row)
 
 
 def test_endpoint_strings(tmp_path: Path) -> None:

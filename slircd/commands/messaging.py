@@ -14,9 +14,7 @@ from slircd.commands.registry import Context, command, tags_of, targets
 from slircd.rules.lookup import channel_named, may_see_channel
 from slircd.rules.message import check_channel_text, check_private_text, is_silenced
 from slircd.rules.modes import parse_rate
-from slircd.services.chanserv import chanserv
-from slircd.services.dispatch import Service
-from slircd.services.nickserv import nickserv
+from slircd.services.directory import SERVICES
 from slircd.wire.capabilities import ECHO_MESSAGE, MESSAGE_TAGS
 from slircd.wire.line import Line
 from slircd.wire.modes import CHANNEL_MODES
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
     from slircd.network.channels import ChannelService
     from slircd.network.session import Session
     from slircd.state.model import User
-
-SERVICES: Final[dict[str, Service]] = {service.nick.lower(): service for service in (nickserv, chanserv)}
-"""The services that messages reach, by casefolded nick."""
 
 SYMBOLS: Final = {symbol: mode for mode, symbol in CHANNEL_MODES.prefixes.items()}
 

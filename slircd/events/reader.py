@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Select, create_engine, inspect, select, text
+from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -143,20 +143,37 @@ class LogReader:
         target: str | None = None,
     ) -> Iterator[Row]:
         """Rows in order: with a higher id, no earlier than `since`, no later than `until`, of one target."""
-        query = select(EVENTS)
-        if target is not None:
-            query = query.where(EVENTS.c.target == target)
-        if since is not None:
-            query = query.where(EVENTS.c.timestamp >= since)
-        if until is not None:
-            query = query.where(EVENTS.c.timestamp <= until)
-        query = query.order_by(EVENTS.c.id).limit(BATCH)
-        # The statement is compiled once, and rows are the driver's own tuples: a third of the cost of a whole replay.
+        return map(Row._make, self.raw_rows(after_id=after_id, since=since, until=until, target=target))
+
+    def raw_rows(
+        self,
+        *,
+        after_id: int = 0,
+        since: str | None = None,
+        until: str | None = None,
+        target: str | None = None,
+    ) -> Iterator[tuple[Any, ...]]:
+        """As `rows`, as the driver's own tuples: for replay, where making a Row of each would cost a third more."""
+        query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id"))
+        parameters: dict[str, Any] = {}
+        for name, value, condition in (
+            ("target", target, EVENTS.c.target == bindparam("target")),
+            ("since", since, EVENTS.c.timestamp >= bindparam("since")),
+            ("until", until, EVENTS.c.timestamp <= bindparam("until")),
+        ):
+            if value is not None:
+                query = query.where(condition)
+                parameters[name] = value
+        compiled = query.order_by(EVENTS.c.id).limit(BATCH).compile(self._opened)
+        statement = str(compiled)
         while True:
-            cursor = self._opened.execute(query.where(EVENTS.c.id > after_id))
+            bound: Any = compiled.construct_params({**parameters, "after_id": after_id})
+            if compiled.positional:
+                bound = tuple(bound[name] for name in compiled.positiontup or ())
+            cursor: Any = self._opened.exec_driver_sql(statement, bound).cursor
             batch = cursor.fetchall()
             self._opened.rollback()
-            yield from map(Row._make, batch)
+            yield from batch
             if len(batch) < BATCH:
                 return
             after_id = batch[-1][0]

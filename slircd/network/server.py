@@ -31,9 +31,8 @@ from slircd.security.cloak import Cloak
 from slircd.security.passwords import Passwords
 from slircd.security.throttle import ConnectionThrottle
 from slircd.services.accounts import Accounts
-from slircd.services.chanserv import chanserv
+from slircd.services.directory import SERVICES
 from slircd.services.enforcement import Enforcement
-from slircd.services.nickserv import nickserv
 from slircd.state.model import ServerState
 
 if TYPE_CHECKING:
@@ -49,8 +48,6 @@ log = txaio.make_logger()
 PING_BUCKET_S: Final = 5
 """Seconds that a ping timer may be early or late: timers of one bucket share one delayed call."""
 
-
-SERVICES: Final = (nickserv, chanserv)
 
 DRAIN_S: Final = 2.0
 """Seconds that clients have to read their last lines when the server stops."""
@@ -152,7 +149,7 @@ class IRCServer(MultiService):
             channel_modes=server.default_channel_modes,
         )
         self.bus.emit([start]).addErrback(Failure.raiseException)
-        for service in SERVICES:
+        for service in SERVICES.values():
             if service.uid not in self.state.users:
                 self.bus.emit([service.connect_event()]).addErrback(Failure.raiseException)
         self.accounts.load(self.store.read_credentials())

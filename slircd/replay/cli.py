@@ -168,24 +168,26 @@ def _in_words(rows: Iterator[Row]) -> Iterator[str]:
 
 def _verify(reader: LogReader, options: dict[str, Any]) -> None:
     digests: list[str] = []
-    count = 0
-    previous = (0, 0, "")
     for _ in range(2):
         into = Replayed()
         with _Progress(reader.head().id) as progress:
-            for row in reader.rows():
-                if not digests:
-                    if row.sequence <= previous[1] or row.timestamp < previous[2]:
-                        _fail(f"event {row.id} is out of order", VERIFY_FAILED)
-                    previous = (row.id, row.sequence, row.timestamp)
-                    count += 1
-                replay(
-                    [row], into, skip_damaged=options["skip_damaged"], each=progress.each if progress.shown else None
-                )
+            each = progress.each if progress.shown else None
+            replay(_in_order(reader.raw_rows()), into, skip_damaged=options["skip_damaged"], each=each)
         digests.append(digest(into.state))
+    last = reader.head()
     if digests[0] != digests[1]:
         _fail(f"two replays differ: {digests[0]} and {digests[1]}", VERIFY_FAILED)
-    _print({"version": 1, "events": count, "last_id": previous[0], "digest": digests[0], "verified": True})
+    _print({"version": 1, "last_id": last.id, "digest": digests[0], "verified": True})
+
+
+def _in_order(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The rows, as long as sequence and timestamp rise."""
+    sequence, timestamp = 0, ""
+    for row in rows:
+        if row[2] <= sequence or row[1] < timestamp:
+            _fail(f"event {row[0]} is out of order", VERIFY_FAILED)
+        sequence, timestamp = row[2], row[1]
+        yield row
 
 
 def _follow(reader: LogReader) -> None:

@@ -123,7 +123,7 @@ def main(count: int) -> dict[str, object]:
         with LogReader(str(path)) as reader:
             into = Replayed()
             started = time.process_time()
-            replay(reader.rows(), into)
+            replay(reader.raw_rows(), into)
             replay_s = time.process_time() - started
         assert digest(into.state) == digest(state)
         return {

@@ -9,6 +9,7 @@ from typing import Final
 from slircd.about import version
 from slircd.commands.features import isupport_lines
 from slircd.commands.registry import COMMANDS, Context, command
+from slircd.services.directory import SERVICES
 from slircd.wire.extbans import EXTBANS, PREFIX
 from slircd.wire.masks import matches_glob
 from slircd.wire.modes import CHANNEL_MODES, USER_MODES, Kind
@@ -81,14 +82,9 @@ def send_motd(ctx: Context) -> None:
 def send_lusers(ctx: Context) -> None:
     """How many users, operators and channels there are."""
     state, server = ctx.state, ctx.server
-    invisible = opers = 0
-    total = 0
-    for user in state.users.values():
-        if not user.is_service:
-            total += 1
-            invisible += "i" in user.modes
-            opers += user.is_oper and "H" not in user.modes
-    unknown = sum(1 for session in server.sessions if not session.is_registered and not session.is_closed)
+    invisible, opers = len(server.users.invisible), len(server.users.opers)
+    total = len(state.users) - len(SERVICES)
+    unknown = sum(1 for session in server.strangers if not session.is_closed)
     ctx.reply(RPL_LUSERCLIENT, text=f"There are {total - invisible} users and {invisible} invisible on 1 servers")
     if opers:
         ctx.reply(RPL_LUSEROP, opers)

@@ -214,6 +214,7 @@ def _trailing(text: str) -> str:
 @renders(ev.UserConnect)
 def user_connect(out: Rendering, event: ev.UserConnect, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
+    out.server.users.note(user)
     out.server.monitor.online(user)
     out.server.enforcement.watch(user)
     out.server.bans.notify("c", f"{user.source} has come from {user.real_host}")
@@ -238,6 +239,7 @@ def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> N
     server.monitor.offline(event.nick)
     server.enforcement.forget(uid)
     server.bans.forget(uid)
+    server.users.forget(uid)
     server.bans.notify("c", f"{event.nick}!{event.username}@{event.host} has gone: {event.reason}")
 
 
@@ -260,6 +262,7 @@ def user_nick_change(out: Rendering, event: ev.UserNickChange, stamp: Stamp) -> 
 def user_mode_change(out: Rendering, event: ev.UserModeChange, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
     changes = [Change(change.sign, change.mode, change.param) for change in event.changes]
+    out.server.users.note(user)
     if any(change.mode == "D" for change in event.changes):
         out.server.channels.hears(user.uid)
     for words in format_changes(changes, len(changes) or 1, MODE_BYTES):

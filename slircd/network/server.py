@@ -98,6 +98,8 @@ class IRCServer(MultiService):
         self.timers = txaio.make_batched_timer(PING_BUCKET_S)
         self.throttle = ConnectionThrottle(config.throttle, reactor, config.limits.clients)
         self.sessions: dict[Session, None] = {}
+        self.strangers: set[Session] = set()
+        """The sessions that are no users yet."""
         self.users = UserRegistry(self.state, node=config.server.sid, whowas=config.limits.whowas)
         self.channels = ChannelsService(self.state, self.users)
         self.monitor = Monitor(self)
@@ -226,6 +228,7 @@ class IRCServer(MultiService):
         """The connection of `session` is gone."""
         if session in self.sessions:
             del self.sessions[session]
+            self.strangers.discard(session)
             self.throttle.release(session.address)
             self._check_emptied()
         self.monitor.clear(session)
@@ -234,7 +237,8 @@ class IRCServer(MultiService):
 
     def listeners_to(self, letter: str) -> list[User]:
         """The operators who hear this sort of server notice."""
-        return [user for user in self.state.users.values() if user.snomask and letter in user.snomask and user.is_oper]
+        users = self.state.users
+        return [users[uid] for uid in self.users.hearing if letter in users[uid].snomask]
 
     def has_privilege(self, uid: str, privilege: str) -> bool:
         """Whether the user is an operator whose class, as configured now, grants `privilege`."""

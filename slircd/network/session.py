@@ -177,6 +177,7 @@ class Session:
         server = self.server
         refusal = server.throttle.admit(self.address)
         server.sessions[self] = None
+        server.strangers.add(self)
         server.connections += 1
         ban = server.bans.tables.for_address(self.address) if self.address else None
         if ban is not None:
@@ -202,6 +203,7 @@ class Session:
         """The client is the user `uid` from now on."""
         self.uid = uid
         self.registration = None
+        self.server.strangers.discard(self)
         self._cancel_ping()
         self._arm_ping(self.server.config.timeouts.ping_interval_s)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twisted.application.service import Service
 
-from slircd.state.model import ServerState
+from slircd.state.model import ServerState, User
 
 if TYPE_CHECKING:
     from slircd.network.session import Session
@@ -46,6 +46,11 @@ class UserRegistry(Service):
         self.most = 0
         """The highest number of users at one time since the start."""
         self._state = state
+        self.invisible: set[str] = set()
+        self.opers: set[str] = set()
+        """UIDs of users, services left out, who are invisible (+i), and of operators who show it."""
+        self.hearing: dict[str, None] = {}
+        """UIDs of operators who hear server notices (+s)."""
         self._sessions: dict[str, list[Session]] = {}
         self._number = 0
         self._whowas: deque[Gone] = deque(maxlen=whowas)
@@ -60,6 +65,24 @@ class UserRegistry(Service):
         """
         self._number = max(self._number, self._state.uid_counters.get(self.node, 0)) + 1
         return format_uid(self.node, self._number), self._number
+
+    def note(self, user: User) -> None:
+        """A user has come, or its modes have changed: keep the counts of LUSERS, and who hears notices, in step."""
+        uid = user.uid
+        if user.is_service:
+            return
+        (self.invisible.add if "i" in user.modes else self.invisible.discard)(uid)
+        (self.opers.add if user.is_oper and "H" not in user.modes else self.opers.discard)(uid)
+        if user.snomask and user.is_oper:
+            self.hearing[uid] = None
+        else:
+            self.hearing.pop(uid, None)
+
+    def forget(self, uid: str) -> None:
+        """A user is gone."""
+        self.invisible.discard(uid)
+        self.opers.discard(uid)
+        self.hearing.pop(uid, None)
 
     def attach(self, uid: str, session: Session) -> None:
         """`session` belongs to the user `uid` from now on."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from slircd.about import version
-from slircd.commands.features import isupport_lines, mode_letters
+from slircd.commands.features import mode_letters
 from slircd.commands.messaging import is_filtered
 from slircd.commands.registry import Context, Phase, command
 from slircd.commands.server_info import send_lusers, send_motd
@@ -397,7 +397,7 @@ def _welcome(ctx: Context) -> None:
     started = format_timestamp(server.started_s)
     ctx.reply(RPL_CREATED, text=f"This server was started {started[:19].replace('T', ' ')} UTC")
     ctx.reply(RPL_MYINFO, server.server_name, f"slircd-{version()}", *letters)
-    for tokens in isupport_lines(ctx.config):
+    for tokens in ctx.server.isupport:
         ctx.reply(RPL_ISUPPORT, *tokens)
     send_lusers(ctx)
     send_motd(ctx)

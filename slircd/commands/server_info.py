@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from slircd.about import version
-from slircd.commands.features import isupport_lines
 from slircd.commands.registry import COMMANDS, Context, command
 from slircd.services.directory import SERVICES
 from slircd.wire.extbans import EXTBANS, PREFIX
@@ -128,7 +127,7 @@ def version_(ctx: Context, target: str = "") -> None:
     """
     require_this_server(ctx, target)
     ctx.reply(RPL_VERSION, f"slircd-{version()}", ctx.server.server_name, text="an IRC server with a flight recorder")
-    for tokens in isupport_lines(ctx.config):
+    for tokens in ctx.server.isupport:
         ctx.reply(RPL_ISUPPORT, *tokens)
 
 

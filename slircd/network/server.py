@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from slircd.about import version
+from slircd.commands.features import isupport_lines
 from slircd.events.bus import EventBus, Order
 from slircd.events.clock import format_timestamp
 from slircd.events.interface import EventStore
@@ -204,6 +205,8 @@ class IRCServer(MultiService):
     def use_config(self, config: Config) -> None:
         """Go by `config` from now on."""
         self.config = config
+        self.isupport = list(isupport_lines(config))
+        """The tokens of each RPL_ISUPPORT line."""
         self._privileges: dict[str, frozenset[str]] = {}
         self.throttle.configure(config.throttle, config.limits.clients)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
 import msgspec
@@ -52,7 +53,7 @@ class ModeTable:
         self.descriptions = {letter: text for letters in modes.values() for letter, text in letters.items()}
         self._rank = {letter: rank for rank, letter in enumerate(self.prefixes)}
 
-    @property
+    @cached_property
     def letters(self) -> str:
         """All letters, sorted."""
         return "".join(sorted(self.kinds, key=lambda letter: (letter.lower(), letter)))

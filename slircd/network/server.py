@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from slircd.about import version
 from slircd.commands.features import isupport_lines
 from slircd.events.bus import EventBus, Order
-from slircd.events.clock import format_timestamp
+from slircd.events.clock import WallClock
 from slircd.events.interface import EventStore
 from slircd.events.types import SERVER, ServerStart, ServerStop
 from slircd.network.channels import ChannelsService
@@ -115,6 +115,10 @@ class IRCServer(MultiService):
             stall_s=config.database.stall_ms / 1000,
         )
         self.started_s = reactor.seconds()
+        self._wall = WallClock(reactor.seconds)
+        # Random for each run, so that ids are unique across runs, too.
+        self._msgid_prefix = f"{rng.getrandbits(80):020x}"
+        self._msgids = 0
         self.expiries = Expiries(self)
         self.accounts = Accounts(self, config.accounts, passwords.run)
         self.enforcement = Enforcement(self)
@@ -219,11 +223,12 @@ class IRCServer(MultiService):
 
     def timestamp(self) -> str:
         """The current moment in the log's form; for lines that come from no event."""
-        return format_timestamp(self.reactor.seconds())
+        return self._wall.stamp()
 
     def new_msgid(self) -> str:
         """A message id, unique on this network (IRCv3 msgid)."""
-        return f"{self.rng.getrandbits(96):024x}"
+        self._msgids += 1
+        return f"{self._msgid_prefix}{self._msgids:x}"
 
     # --- sessions -------------------------------------------------------------------------------------------------
 

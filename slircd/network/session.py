@@ -344,7 +344,7 @@ class Session:
             if entry is None:
                 raise NumericError(ERR_UNKNOWNCOMMAND, message.command)
             check(entry, context)
-            if self.uid and entry.name not in SHUNNED_MAY and self._is_shunned():
+            if self.server.bans.tables.has_shuns and entry.name not in SHUNNED_MAY and self._is_shunned():
                 context.finish()
                 return
             counts = self.server.command_counts

@@ -144,6 +144,8 @@ class BanTables:
         self._addresses = {"dline": NetworkTable(), "zline": NetworkTable()}
         self._hosts = {"kline": HostTable(), "gline": HostTable(), "shun": HostTable()}
         self._realnames: Bans = {}
+        self.has_shuns = False
+        """Whether anybody is shunned: asked at every command, so it is kept."""
 
     def add(self, kind: str, ban: NetworkBan) -> None:
         """A ban was set."""
@@ -152,6 +154,7 @@ class BanTables:
             self._addresses[kind].add(mask, mask, ban)
         elif kind in self._hosts:
             self._hosts[kind].add(mask, ban)
+            self.has_shuns = bool(self._hosts["shun"])
         else:
             self._realnames[mask] = ban
 
@@ -162,6 +165,7 @@ class BanTables:
             self._addresses[kind].remove(mask, mask)
         elif kind in self._hosts:
             self._hosts[kind].remove(mask)
+            self.has_shuns = bool(self._hosts["shun"])
         else:
             self._realnames.pop(mask, None)
 
@@ -185,11 +189,6 @@ class BanTables:
             if matches_glob(mask, text):
                 return ban
         return None
-
-    @property
-    def has_shuns(self) -> bool:
-        """Whether anybody is shunned."""
-        return bool(self._hosts["shun"])
 
     def shuns(self, username: str, hosts: tuple[str, ...], ip: str) -> bool:
         """Whether a user is shunned."""

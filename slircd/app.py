@@ -14,9 +14,12 @@ process runs, a log in use or a port that is taken, ends it with one line and ex
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final
@@ -24,6 +27,7 @@ from uuid import uuid4
 
 import msgspec
 import txaio
+from sqlalchemy.engine import make_url
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
 from twisted.internet.threads import deferToThread, deferToThreadPool
@@ -291,7 +295,7 @@ class SlircdService(Tree):
             raise ExitWithMessage(str(error)) from None
         except (ApplyError, DecodeError) as error:
             raise ExitWithMessage(f"the log cannot be replayed: {error}") from None
-        log.info("{text}", text=how_to_connect(self._plans, self._file))
+        log.info("{text}", text=how_to_connect(self._plans, self.server.config, self._file))
 
     def stop(self, reason: str) -> None:
         """Stop the process in order, telling clients `reason`."""
@@ -343,18 +347,31 @@ class SlircdService(Tree):
 # --- what the operator sees ---------------------------------------------------------------------------------------
 
 
-def how_to_connect(plans: list[Plan], file: str) -> str:
+def how_to_connect(plans: list[Plan], config: Config, file: str) -> str:
     """What is logged when the server is up."""
     lines = [f"slircd {version()} is up."]
-    for plan in plans:
-        lines.append(f"  {'TLS  ' if plan.tls else 'plain'}  {plan.name}")
-    lines += [
-        "Connect with any IRC client, for example:  irssi --connect=127.0.0.1 --port=6667 --nick=ann",
-        "Become IRC operator:                       /OPER admin PASSWORD",
-        "Read the log:                              sqlite3 slircd.db 'SELECT * FROM events LIMIT 20;'",
-        f"Configure:                                 slircd config example > {file}, then restart",
-    ]
+    lines += [f"  {'TLS  ' if plan.tls else 'plain'}  {plan.name}" for plan in plans]
+    plain = next((plan for plan in plans if not plan.tls and plan.name.rpartition(":")[2].isdigit()), None)
+    if plain is not None:
+        address, _, port = plain.name.rpartition(":")
+        lines.append(f"Connect, for example:   irssi --connect={address} --port={port} --nick=ann")
+    lines.append("Become IRC operator:    /OPER admin PASSWORD")
+    log_file = make_url(config.database.url)
+    if log_file.get_backend_name() == "sqlite":
+        lines.append(f"Read the log:           sqlite3 {log_file.database} 'SELECT * FROM events LIMIT 20;'")
+        lines.append(f"Look at the past:       {beside('slircd-replay')} --db {log_file.database} --at -1m")
+    lines.append(f"Configure:              {beside('slircd')} config example > {file}, then restart")
     return "\n".join(lines)
+
+
+def beside(command: str) -> str:
+    """How to call a command of this installation from here: by its name, or with its folder if that is not on PATH."""
+    found = Path(sys.executable).with_name(command)
+    if shutil.which(command) is not None or not found.exists():
+        return command
+    with suppress(ValueError):
+        found = found.relative_to(Path.cwd())
+    return str(found)
 
 
 def show_generated(generated: dict[str, str], file: str) -> None:

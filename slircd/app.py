@@ -358,7 +358,7 @@ def how_to_connect(plans: list[Plan], config: Config, file: str) -> str:
     lines.append("Become IRC operator:    /OPER admin PASSWORD")
     log_file = make_url(config.database.url)
     if log_file.get_backend_name() == "sqlite":
-        lines.append(f"Read the log:           sqlite3 {log_file.database} 'SELECT * FROM events LIMIT 20;'")
+        lines.append(f"Read the log:           sqlite3 {log_file.database} 'SELECT * FROM events LIMIT 20;'")  # noqa: S608  # shown, not run
         lines.append(f"Look at the past:       {beside('slircd-replay')} --db {log_file.database} --at -1m")
     lines.append(f"Configure:              {beside('slircd')} config example > {file}, then restart")
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any, Final, NamedTuple
 
 import txaio
-from sqlalchemy import Connection, Engine, Select, create_engine, delete, event, insert, select
+from sqlalchemy import Connection, Engine, Select, create_engine, delete, event, insert, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from twisted.internet.defer import Deferred
@@ -39,6 +39,9 @@ MAX_BATCH: Final = 5_000
 """Rows of one transaction, roughly: a decision is never split."""
 
 READ_BATCH: Final = 5_000
+ADVISORY_LOCK: Final = int.from_bytes(b"slircd", "big")
+"""The key of the advisory lock that keeps a second daemon off a PostgreSQL log."""
+
 FIRST_RETRY_S: Final = 0.05
 LAST_RETRY_S: Final = 2.0
 CLOSE_PATIENCE_S: Final = 10.0
@@ -71,6 +74,7 @@ class SQLStore:
         self._appended: deque[tuple[int, float]] = deque()
         self._engine: Engine | None = None
         self._lock_file: IO[bytes] | None = None
+        self._writer: Connection | None = None
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._head = Head(0, 0, "")
@@ -82,9 +86,13 @@ class SQLStore:
         try:
             self._lock()
             self._engine = _make_engine(self._url)
+            self._writer = self._connect_writer()
             with self._engine.begin() as connection:
                 ensure_schema(connection, upgrade=self._upgrade)
             self._head = self.head()
+        except _InUse:
+            self._release()
+            raise StoreError(f"the log {self._shown_url} is in use by another slircd") from None
         except (SQLAlchemyError, OSError, ImportError) as error:
             self._release()
             raise StoreError(f"the database {self._shown_url} cannot be used: {_words(error)}") from error
@@ -103,7 +111,20 @@ class SQLStore:
             thread.join()
         self._release()
 
+    def _connect_writer(self) -> Connection:
+        """A connection for writing; on PostgreSQL it holds the log's advisory lock for as long as it is open."""
+        connection = self._opened.connect()
+        if self._url.get_backend_name() == "postgresql":
+            locked = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}).scalar()
+            connection.commit()
+            if not locked:
+                _discard(connection)
+                raise _InUse
+        return connection
+
     def _release(self) -> None:
+        _discard(self._writer)
+        self._writer = None
         if self._engine is not None:
             self._engine.dispose()
         if self._lock_file is not None:
@@ -203,7 +224,7 @@ class SQLStore:
     # --- the writer's thread --------------------------------------------------------------------------------------
 
     def _write(self) -> None:
-        connection: Connection | None = None
+        connection, self._writer = self._writer, None
         statement, positional = self._statement()
         try:
             while (batch := self._next_batch()) is not None:
@@ -221,8 +242,7 @@ class SQLStore:
             log.failure("the event log's writer stopped")
             self._call_in_reactor(self._fatal, f"the event log's writer stopped: {error!r}")
         finally:
-            if connection is not None:
-                connection.close()
+            _discard(connection)
 
     def _statement(self) -> tuple[str, bool]:
         compiled = insert(EVENTS).compile(self._opened, column_keys=list(Row._fields))
@@ -262,7 +282,7 @@ class SQLStore:
         while True:
             try:
                 if connection is None:
-                    connection = self._opened.connect()
+                    connection = self._connect_writer()
                     if self._is_written(connection, rows):
                         break
                 with connection.begin():
@@ -271,9 +291,11 @@ class SQLStore:
                         _write_credential(connection, credential)
                 break
             except _ForeignRows as error:
+                _discard(connection)
                 self._call_in_reactor(self._fatal, str(error))
                 return None
-            except DBAPIError as error:
+            except (SQLAlchemyError, _InUse) as error:
+                # Behind _InUse stands, most likely, our own session of before, whose end the server has not seen yet.
                 _discard(connection)
                 connection = None
                 if not troubled:
@@ -321,6 +343,11 @@ class _ForeignRows(Exception):
     pass
 
 
+class _InUse(Exception):
+    def __str__(self) -> str:
+        return "another session holds the lock of this log"
+
+
 def _parse_url(text: str) -> URL:
     try:
         url = make_url(text)
@@ -352,6 +379,7 @@ def _read_head(connection: Connection) -> Head:
 
 
 def _discard(connection: Connection | None) -> None:
+    """Close a writing connection for good, not back into the pool: its session, and its lock, are to end."""
     if connection is not None:
         try:
             connection.invalidate()

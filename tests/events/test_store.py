@@ -18,9 +18,11 @@ from sqlalchemy import create_engine, inspect, text
 
 from slircd.events.memory import MemoryStore
 from slircd.events.migrate import SchemaError, migrations_folder, upgrade_with_alembic
-from slircd.events.row import Head, Row
+from slircd.events.reader import LogReader
+from slircd.events.row import Credential, Head, Row
 from slircd.events.schema import EVENTS, HEAD_REVISION
 from slircd.events.store import SQLStore, StoreError
+from tests.postgres import Postgres
 
 
 def row(number: int, **fields: Any) -> Row:
@@ -175,6 +177,101 @@ class SQLiteTests(StoreContract, unittest.TestCase):
             "idx_events_type",
             "idx_events_target",
         }
+
+
+@pytest.mark.usefixtures("cluster")
+class PostgresTests(StoreContract, unittest.TestCase):
+    """The same contract on PostgreSQL, and what only a server can do to its clients."""
+
+    @pytest.fixture
+    def cluster(self, postgres: Postgres) -> None:
+        self.postgres = postgres
+        self.url = postgres.new_database()
+
+    def setUp(self) -> None:
+        """Not yet: the fixture comes first."""
+
+    @pytest.fixture(autouse=True)
+    def _begin(self, cluster: None) -> None:
+        super().setUp()
+
+    def open(self) -> SQLStore:
+        return self.opened()
+
+    def opened(self) -> SQLStore:
+        store = SQLStore(
+            self.url, call_in_reactor=lambda function, *arguments: function(*arguments), seconds=lambda: 0.0
+        )
+        self.calls.attach(store)
+        store.open()
+        self.addCleanup(store.close)
+        return store
+
+    def written(self) -> int:
+        return self.calls.commits[-1][0] if self.calls.commits else 0
+
+    def test_survives_reopening(self) -> None:
+        """Closing writes what was appended; the next run goes on from there."""
+        self.store.append([row(1)], [Credential("ann", "argon2", "x")])
+        self.store.close()
+        store = self.opened()
+        assert [item.id for item in store.read()] == [1]
+        assert store.read_credentials() == [Credential("ann", "argon2", "x")]
+
+    def test_one_daemon_per_log(self) -> None:
+        """A second store on the same database is refused; it may come when the first has gone."""
+        with pytest.raises(StoreError, match="in use by another slircd"):
+            SQLStore(self.url, call_in_reactor=print, seconds=float).open()
+        self.store.close()
+        self.opened()
+
+    def test_killed_connection(self) -> None:
+        """A session that the server ends is replaced; what was to be written is written, once."""
+        self.store.append([row(1)])
+        self.calls.wait(lambda: self.written() == 1)
+        database = self.url.rpartition("/")[2]
+        self.postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+        for number in range(2, 30):
+            self.store.append([row(number)])
+        self.calls.wait(lambda: self.written() == 29)
+        assert [item.id for item in self.store.read()] == list(range(1, 30))
+
+    def test_server_stops_and_starts(self) -> None:
+        """While the server is down there is trouble; when it is back, everything is written, once, in order."""
+        self.store.append([row(1)])
+        self.calls.wait(lambda: self.written() == 1)
+        self.postgres.stop()
+        try:
+            for number in range(2, 20):
+                self.store.append([row(number)])
+            self.calls.wait(lambda: bool(self.calls.trouble))
+        finally:
+            self.postgres.start()
+        self.calls.wait(lambda: self.written() == 19 and self.calls.trouble[-1] is None)
+        assert [item.id for item in self.store.read()] == list(range(1, 20))
+
+    def test_foreign_rows(self) -> None:
+        """Rows that this server did not write are found after a lost connection, and stop it for good."""
+        self.store.append([row(1)])
+        self.calls.wait(lambda: self.written() == 1)
+        engine = create_engine(self.url)
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO events VALUES (2,'2025-01-01',2,'x',NULL,NULL,'{}','other')"))
+        engine.dispose()
+        database = self.url.rpartition("/")[2]
+        self.postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")
+        self.store.append([row(2)])
+        self.calls.wait(lambda: bool(self.calls.fatal))
+        assert "somebody else" in self.calls.fatal[0]
+
+    def test_the_past_of_a_target(self) -> None:
+        """Rows of one target, forwards and the newest, up to a time."""
+        self.store.append([row(number, target="#c" if number % 2 else "#d") for number in range(1, 20)])
+        self.calls.wait(lambda: self.written() == 19)
+        with LogReader(self.url) as reader:
+            assert [item.id for item in reader.rows(target="#c", after_id=3)] == list(range(5, 20, 2))
+            assert reader.head().id == 19
+            assert len(list(reader.raw_rows(until=row(7).timestamp))) == 7
 
 
 def test_schema_made_directly_equals_the_migrations(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
@@ -30,26 +30,33 @@ import txaio
 from sqlalchemy.engine import make_url
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
+from twisted.web.server import Site
 
 from slircd.about import version
+from slircd.admin.app import AdminAPI
+from slircd.admin.auth import Authenticator
 from slircd.config.load import ConfigError, Problem, load
-from slircd.config.sections import Config, Oper
+from slircd.config.sections import AdminUser, Config, Oper
 from slircd.events.bus import ClockBehindLog
 from slircd.events.codec import DecodeError
 from slircd.events.migrate import SchemaError
 from slircd.events.store import SQLStore, StoreError
 from slircd.events.types import SERVER, OperRehash
+from slircd.metrics import Metrics
 from slircd.network.listeners import (
     CannotListen,
+    Listener,
     ListenerInfo,
     Plan,
     TLSContexts,
     build_listeners,
     plan_listeners,
+    quote,
 )
 from slircd.network.protocol import IRCFactory
 from slircd.network.server import IRCServer
@@ -275,10 +282,41 @@ class SlircdService(Tree):
             threads,
             server,
             listeners,
+            *self._admin(config, reactor),
             Signals(reactor, self.rehash),
         )
         for child in children:
             child.setServiceParent(self)
+
+    def _admin(self, config: Config, reactor: Any) -> list[IService]:
+        """The admin HTTP API, if there is to be one."""
+        if not config.admin.enabled:
+            return []
+        metrics = Metrics(self.server)
+        self.server.bus.subscribe("metrics", metrics.event)
+        self.store.watch_commits(metrics.committed)
+        authenticator = Authenticator(self._admin_users, self.server.passwords, reactor)
+        api = AdminAPI(self.server, config.database.url, metrics, authenticator)
+        site: Any = Site(api.app.resource(), reactor=reactor)
+        site.displayTracebacks = False
+        site.noisy = False
+        plan = Plan(
+            key="admin",
+            name=f"{config.admin.address}:{config.admin.port}",
+            endpoint=f"tcp:{config.admin.port}:interface={quote(config.admin.address)}",
+            tls=False,
+            certificate=Path(),
+            private_key=Path(),
+            chain=None,
+            proxies=(),
+        )
+        return [Listener(plan, serverFromString(reactor, plan.endpoint), site, "the admin API")]
+
+    def _admin_users(self) -> Mapping[str, AdminUser]:
+        """The users of the configuration in force, and `admin` of the first start."""
+        users = self.server.config.admin.users
+        first = AdminUser(password_hash=self._secrets.admin_password_hash, role="admin")
+        return users if "admin" in users else {"admin": first, **users}
 
     def privilegedStartService(self) -> None:  # noqa: N802  # Twisted's name
         """Bind the ports, while that is still allowed."""
@@ -356,6 +394,9 @@ def how_to_connect(plans: list[Plan], config: Config, file: str) -> str:
         address, _, port = plain.name.rpartition(":")
         lines.append(f"Connect, for example:   irssi --connect={address} --port={port} --nick=ann")
     lines.append("Become IRC operator:    /OPER admin PASSWORD")
+    if config.admin.enabled:
+        address = f"http://{config.admin.address}:{config.admin.port}"
+        lines.append(f"Ask the admin API:      curl -u admin:PASSWORD '{address}/admin/events?from=-1h'")
     log_file = make_url(config.database.url)
     if log_file.get_backend_name() == "sqlite":
         lines.append(f"Read the log:           sqlite3 {log_file.database} 'SELECT * FROM events LIMIT 20;'")  # noqa: S608  # shown, not run

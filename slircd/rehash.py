@@ -27,6 +27,9 @@ FIXED: Final = (
     "limits.channellen",
     "limits.whowas",
     "cloak",
+    "admin.enabled",
+    "admin.address",
+    "admin.port",
 )
 """Keys, or whole sections, that a running server keeps."""
 

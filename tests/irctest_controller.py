@@ -46,6 +46,9 @@ enabled = false
 ping_interval_s = 3600
 registration_s = 3600
 
+[admin]
+enabled = false
+
 [passwords]
 cost = "minimum"
 

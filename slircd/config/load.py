@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -197,6 +197,7 @@ def _check_together(config: Config) -> Iterator[Problem]:
     yield from _check_listen(config)
     yield from _check_opers(config)
     yield from _networks("throttle.exempt", config.throttle.exempt)
+    yield from _check_admin(config)
     if config.accounts.require_email and not config.mail.enabled:
         yield Problem("accounts.require_email", "true", "true only where [mail] says how mail is sent")
 
@@ -217,6 +218,21 @@ def _check_listen(config: Config) -> Iterator[Problem]:
         if listen.certificate is not None and not listen.tls and listen.endpoint is None:
             yield Problem(f"{at}.certificate", show(listen.certificate), "a certificate only where `tls = true`")
         yield from _networks(f"{at}.proxies", listen.proxies)
+
+
+def _check_admin(config: Config) -> Iterator[Problem]:
+    admin = config.admin
+    try:
+        loopback = ip_address(admin.address).is_loopback
+    except ValueError:
+        yield Problem("admin.address", show(admin.address), "an IP address such as 127.0.0.1")
+        return
+    if not loopback and not admin.plain_http_in_public:
+        allowed = "a loopback address, or admin.plain_http_in_public = true behind a proxy with TLS"
+        yield Problem("admin.address", show(admin.address), allowed)
+    for name, user in admin.users.items():
+        if user.password_hash is None:
+            yield Problem(f"admin.users.{name}.password_hash", "nothing", "a hash made by `slircd hash-password`")
 
 
 def _check_opers(config: Config) -> Iterator[Problem]:
@@ -268,7 +284,7 @@ def _networks(key: str, networks: list[str]) -> Iterator[Problem]:
 def to_plain(config: Config) -> Mapping[str, Any]:
     """The configuration as plain values, with secrets masked, for `slircd config show`."""
     plain: dict[str, Any] = msgspec.to_builtins(config)
-    for table in (plain["server"], *plain["opers"].values()):
+    for table in (plain["server"], *plain["opers"].values(), *plain["admin"]["users"].values()):
         if table.get("password_hash"):
             table["password_hash"] = MASKED
     url = plain["database"]["url"]

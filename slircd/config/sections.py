@@ -284,6 +284,32 @@ class Dnsbl(Section, frozen=True, kw_only=True):
     )
 
 
+class AdminUser(Section, frozen=True, kw_only=True):
+    """A user of the admin API, named by its table.  `admin` of the first start is there unless you define it."""
+
+    password_hash: Annotated[
+        Annotated[str, Meta(pattern=PASSWORD_HASH)] | None,
+        Meta(description="Hash of the password (slircd hash-password)"),
+    ] = None
+    role: Annotated[
+        Literal["read", "admin"], Meta(description="read sees the log and the state; admin also channel keys")
+    ] = "read"
+
+
+class Admin(Section, frozen=True, kw_only=True):
+    """The admin HTTP API."""
+
+    enabled: Annotated[bool, Meta(description="Whether it is there")] = True
+    address: Annotated[str, Meta(description="Address to listen on; it speaks plain HTTP, so keep it on loopback")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8080
+    plain_http_in_public: Annotated[
+        bool, Meta(description="Allow another address than loopback, behind a proxy that adds TLS")
+    ] = False
+    users: dict[str, AdminUser] = field(default_factory=dict)
+
+
 class OperClass(Section, frozen=True, kw_only=True):
     """A named set of privileges."""
 
@@ -327,6 +353,7 @@ class Config(Section, frozen=True, kw_only=True):
     passwords: PasswordsSection = PasswordsSection()
     accounts: Accounts = Accounts()
     mail: Mail = Mail()
+    admin: Admin = Admin()
     secrets_file: Annotated[
         str, Meta(description="File for what the first start generates: password hashes and the cloak key")
     ] = "slircd-secrets.toml"

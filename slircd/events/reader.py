@@ -141,9 +141,26 @@ class LogReader:
         since: str | None = None,
         until: str | None = None,
         target: str | None = None,
+        event_type: str | None = None,
+        actor: str | None = None,
+        limit: int = BATCH,
     ) -> Iterator[Row]:
-        """Rows in order: with a higher id, no earlier than `since`, no later than `until`, of one target."""
-        return map(Row._make, self.raw_rows(after_id=after_id, since=since, until=until, target=target))
+        """Rows in order: with a higher id, no earlier than `since`, no later than `until`, of one target, type, actor.
+
+        `limit` is how many are read at a time; the caller may stop whenever it has enough.
+        """
+        return map(
+            Row._make,
+            self.raw_rows(
+                after_id=after_id,
+                since=since,
+                until=until,
+                target=target,
+                event_type=event_type,
+                actor=actor,
+                limit=limit,
+            ),
+        )
 
     def raw_rows(
         self,
@@ -152,19 +169,25 @@ class LogReader:
         since: str | None = None,
         until: str | None = None,
         target: str | None = None,
+        event_type: str | None = None,
+        actor: str | None = None,
+        limit: int = BATCH,
     ) -> Iterator[tuple[Any, ...]]:
         """As `rows`, as the driver's own tuples: for replay, where making a Row of each would cost a third more."""
         query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id"))
         parameters: dict[str, Any] = {}
         for name, value, condition in (
             ("target", target, EVENTS.c.target == bindparam("target")),
+            ("event_type", event_type, EVENTS.c.event_type == bindparam("event_type")),
+            ("actor", actor, EVENTS.c.actor_uid == bindparam("actor")),
             ("since", since, EVENTS.c.timestamp >= bindparam("since")),
             ("until", until, EVENTS.c.timestamp <= bindparam("until")),
         ):
             if value is not None:
                 query = query.where(condition)
                 parameters[name] = value
-        compiled = query.order_by(EVENTS.c.id).limit(BATCH).compile(self._opened)
+        size = min(limit, BATCH)
+        compiled = query.order_by(EVENTS.c.id).limit(size).compile(self._opened)
         statement = str(compiled)
         while True:
             bound: Any = compiled.construct_params({**parameters, "after_id": after_id})
@@ -174,7 +197,7 @@ class LogReader:
             batch = cursor.fetchall()
             self._opened.rollback()
             yield from batch
-            if len(batch) < BATCH:
+            if len(batch) < size:
                 return
             after_id = batch[-1][0]
 

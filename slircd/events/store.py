@@ -75,6 +75,7 @@ class SQLStore:
         self._engine: Engine | None = None
         self._lock_file: IO[bytes] | None = None
         self._writer: Connection | None = None
+        self._watchers: list[Callable[[int, int, float], None]] = []
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._head = Head(0, 0, "")
@@ -148,6 +149,10 @@ class SQLStore:
     def _shown_url(self) -> str:
         return self._url.render_as_string(hide_password=True)
 
+    def watch_commits(self, watch: Callable[[int, int, float], None]) -> None:
+        """Have `watch` told of each commit, as `on_commit` is."""
+        self._watchers.append(watch)
+
     # --- in the reactor -------------------------------------------------------------------------------------------
 
     @property
@@ -168,6 +173,8 @@ class SQLStore:
         while appended and appended[0][0] <= last_id:
             appended.popleft()
         self.oldest_pending_since = appended[0][1] if appended else None
+        for watch in self._watchers:
+            watch(last_id, rows, seconds)
         self.on_commit(last_id, rows, seconds)
 
     def _trouble(self, text: str | None) -> None:

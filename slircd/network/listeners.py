@@ -186,8 +186,10 @@ class Listener(StreamServerEndpointService):
     # Twisted's own way (strports.service) to fail at once rather than log and go on without the listener.
     _raiseSynchronously = True
 
-    def __init__(self, plan: Plan, endpoint: IStreamServerEndpoint, factory: Factory) -> None:
+    def __init__(self, plan: Plan, endpoint: IStreamServerEndpoint, factory: Factory, kind: str = "") -> None:
+        """`kind` says what it is for, in the log, where that is not IRC."""
         super().__init__(endpoint, factory)
+        self._kind = kind or ("TLS" if plan.tls else "plain IRC")
         self.setName(f"{plan.key} {plan.name}")  # two listeners may both ask for port 0
         self.plan = plan
 
@@ -203,7 +205,7 @@ class Listener(StreamServerEndpointService):
         waiting.addCallback(self._listening)
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
-        log.info("listening on {host} for {kind}", host=port.getHost(), kind="TLS" if self.plan.tls else "plain IRC")
+        log.info("listening on {host} for {kind}", host=port.getHost(), kind=self._kind)
         return port
 
 

@@ -37,10 +37,16 @@ enabled = false
 [passwords]
 cost = "minimum"
 
+[admin]
+port = 0
+
 {more}
 """
 
 _PORT = re.compile(r"listening on IPv4Address\(type='TCP', host='127\.0\.0\.1', port=(\d+)\) for (TLS|plain)")
+
+
+_ADMIN = re.compile(r"listening on IPv4Address\(type='TCP', host='127\.0\.0\.1', port=(\d+)\) for the admin API")
 
 
 def twistd() -> list[str]:
@@ -112,6 +118,9 @@ class Daemon:
             line = self._lines.get(timeout=max(deadline - time.monotonic(), 0.1))
             assert line is not None, "slircd ended:\n" + "".join(self.output[-40:])
             self.output.append(line)
+            admin = _ADMIN.search(line)
+            if admin is not None:
+                self.ports["admin"] = int(admin[1])
             port = _PORT.search(line)
             if port is not None:
                 self.ports["tls" if port[2] == "TLS" else "plain"] = int(port[1])

@@ -10,14 +10,17 @@ from base64 import b64decode, b64encode
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography.x509 import load_pem_x509_certificate
 from scramp import ScramClient
 
+from slircd.replay.cli import main as replay
 from slircd.security.certificates import ensure_self_signed, now_utc
 from slircd.services.chanserv import chanserv
 from slircd.services.nickserv import nickserv
 from slircd.services.sasl import end_point_hash
 from tests.system.daemon import Daemon, SocketClient, insecure
+from tests.system.test_admin import get
 
 pytestmark = pytest.mark.system
 
@@ -148,7 +151,7 @@ def test_sasl_over_tls(tmp_path: Path) -> None:
 
 
 def test_no_secret_is_left(tmp_path: Path) -> None:
-    """Marked secrets, used in every way there is, are in no table but the credentials, and in no line of the log."""
+    """Marked secrets, used in every way there is, are in no table but the credentials, no log line, no answer of the API."""
     marks = [f"s3cretmark{number}" for number in range(8)]
     with Daemon(tmp_path) as daemon:
         ann, spy = SocketClient(daemon, tls=True), SocketClient(daemon, tls=True).register("spy")
@@ -163,8 +166,14 @@ def test_no_secret_is_left(tmp_path: Path) -> None:
         ann.sends("OPER admin sesame", "REHASH")
         ann.until("read again")
         spy.synchronise()
+        output = "".join(
+            get(daemon, path).body.decode()
+            for path in ("/admin/events?limit=1000", "/admin/replay?keys=show", "/admin/users", "/metrics")
+        )
         daemon.stop()
-        output = "".join(daemon.output)
+        output += "".join(daemon.output)
+        for words in (["--at", "-0s"], ["--diff", "2020-01-01", "-0s", "--human"], ["--blame", "#c"]):
+            output += CliRunner().invoke(replay, ["--db", str(daemon.database), *words]).output
     with sqlite3.connect(daemon.database) as connection:
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         dump = {table: str(connection.execute(f"SELECT * FROM {table}").fetchall()) for table in tables}

@@ -357,3 +357,37 @@ def test_stats_are_for_staff() -> None:
     root.sends("KLINE *@example.org public|private")
     assert words_of(root.asks("STATS k"), "216")[0][-1] == "public|private"
     assert world.client("ann").codes("STATS k") == ["481"]
+
+
+def test_block_list_over_real_dns() -> None:
+    """Twisted's own resolver and server on loopback: listed, not listed, and a server that is not there."""
+    import subprocess
+    import sys
+
+    code = """
+import socket
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred, fail, succeed
+from twisted.names import client, common, dns, error, server
+from slircd.config.sections import Dnsbl
+from slircd.security.dnsbl import BlockLists
+
+class Zone(common.ResolverBase):
+    def query(self, query, timeout=None):
+        if query.name.name == b"8.8.8.8.bl.test":
+            return succeed(([dns.RRHeader(query.name.name, dns.A, ttl=60, payload=dns.Record_A("127.0.0.4"))], [], []))
+        return fail(error.DomainError(query.name.name))
+
+async def main():
+    protocol = dns.DNSDatagramProtocol(server.DNSServerFactory(clients=[Zone()]))
+    port = reactor.listenUDP(0, protocol, interface="127.0.0.1")
+    resolver = client.Resolver(servers=[("127.0.0.1", port.getHost().port)])
+    lists = BlockLists([Dnsbl(zone="bl.test", reason="listed: %a")], resolver, reactor)
+    print(await lists.check("8.8.8.8"), await lists.check("9.9.9.9"))
+    await port.stopListening()
+
+ensureDeferred(main()).addErrback(print).addBoth(lambda _: reactor.stop())
+reactor.run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "listed: 8.8.8.8 None", done.stderr

@@ -35,11 +35,8 @@ from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
-from twisted.web.server import Site
 
 from slircd.about import version
-from slircd.admin.app import AdminAPI
-from slircd.admin.auth import Authenticator
 from slircd.config.load import ConfigError, Problem, load
 from slircd.config.sections import AdminUser, Config, Oper
 from slircd.events.bus import ClockBehindLog
@@ -47,7 +44,6 @@ from slircd.events.codec import DecodeError
 from slircd.events.migrate import SchemaError
 from slircd.events.store import SQLStore, StoreError
 from slircd.events.types import SERVER, OperRehash
-from slircd.metrics import Metrics
 from slircd.network.listeners import (
     CannotListen,
     Listener,
@@ -292,6 +288,13 @@ class SlircdService(Tree):
         """The admin HTTP API, if there is to be one."""
         if not config.admin.enabled:
             return []
+        # A tenth of a second of imports, which a server without the API need not pay.
+        from twisted.web.server import Site
+
+        from slircd.admin.app import AdminAPI
+        from slircd.admin.auth import Authenticator
+        from slircd.metrics import Metrics
+
         metrics = Metrics(self.server)
         self.server.bus.subscribe("metrics", metrics.event)
         self.store.watch_commits(metrics.committed)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, inspect, select, text
 from sqlalchemy.engine import URL, make_url
@@ -42,6 +42,21 @@ def log_url(text: str) -> URL:
         return make_url(text)
     except ArgumentError as error:
         raise NoLog(f"{text}: {error}") from None
+
+
+class Selection(TypedDict, total=False):
+    """Which rows: with a higher id, no earlier and no later than two timestamps, of one target, type or actor.
+
+    `limit` is how many are read at a time.
+    """
+
+    after_id: int
+    since: str | None
+    until: str | None
+    target: str | None
+    event_type: str | None
+    actor: str | None
+    limit: int
 
 
 class LogReader:
@@ -134,63 +149,29 @@ class LogReader:
         self._opened.rollback()
         return Head(0, 0, "") if row is None else Head(row.id, row.sequence, row.timestamp)
 
-    def rows(
-        self,
-        *,
-        after_id: int = 0,
-        since: str | None = None,
-        until: str | None = None,
-        target: str | None = None,
-        event_type: str | None = None,
-        actor: str | None = None,
-        limit: int = BATCH,
-    ) -> Iterator[Row]:
-        """Rows in order: with a higher id, no earlier than `since`, no later than `until`, of one target, type, actor.
+    def rows(self, **selection: Unpack[Selection]) -> Iterator[Row]:
+        """The selected rows, in order; read in batches, so the caller may stop whenever it has enough."""
+        return map(Row._make, self.raw_rows(**selection))
 
-        `limit` is how many are read at a time; the caller may stop whenever it has enough.
-        """
-        return map(
-            Row._make,
-            self.raw_rows(
-                after_id=after_id,
-                since=since,
-                until=until,
-                target=target,
-                event_type=event_type,
-                actor=actor,
-                limit=limit,
-            ),
-        )
-
-    def raw_rows(
-        self,
-        *,
-        after_id: int = 0,
-        since: str | None = None,
-        until: str | None = None,
-        target: str | None = None,
-        event_type: str | None = None,
-        actor: str | None = None,
-        limit: int = BATCH,
-    ) -> Iterator[tuple[Any, ...]]:
+    def raw_rows(self, **selection: Unpack[Selection]) -> Iterator[tuple[Any, ...]]:
         """As `rows`, as the driver's own tuples: for replay, where making a Row of each would cost a third more."""
         query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id"))
-        parameters: dict[str, Any] = {}
-        for name, value, condition in (
-            ("target", target, EVENTS.c.target == bindparam("target")),
-            ("event_type", event_type, EVENTS.c.event_type == bindparam("event_type")),
-            ("actor", actor, EVENTS.c.actor_uid == bindparam("actor")),
-            ("since", since, EVENTS.c.timestamp >= bindparam("since")),
-            ("until", until, EVENTS.c.timestamp <= bindparam("until")),
+        parameters: dict[str, Any] = {"after_id": selection.get("after_id", 0)}
+        for name, condition in (
+            ("target", EVENTS.c.target == bindparam("target")),
+            ("event_type", EVENTS.c.event_type == bindparam("event_type")),
+            ("actor", EVENTS.c.actor_uid == bindparam("actor")),
+            ("since", EVENTS.c.timestamp >= bindparam("since")),
+            ("until", EVENTS.c.timestamp <= bindparam("until")),
         ):
-            if value is not None:
+            if selection.get(name) is not None:
                 query = query.where(condition)
-                parameters[name] = value
-        size = min(limit, BATCH)
+                parameters[name] = selection.get(name)
+        size = min(selection.get("limit", BATCH), BATCH)
         compiled = query.order_by(EVENTS.c.id).limit(size).compile(self._opened)
         statement = str(compiled)
         while True:
-            bound: Any = compiled.construct_params({**parameters, "after_id": after_id})
+            bound: Any = compiled.construct_params(parameters)
             if compiled.positional:
                 bound = tuple(bound[name] for name in compiled.positiontup or ())
             cursor: Any = self._opened.exec_driver_sql(statement, bound).cursor
@@ -199,7 +180,7 @@ class LogReader:
             yield from batch
             if len(batch) < size:
                 return
-            after_id = batch[-1][0]
+            parameters["after_id"] = batch[-1][0]
 
 
 def _quoted(path: Path) -> str:

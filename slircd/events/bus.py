@@ -34,6 +34,9 @@ from slircd.state.model import ServerState
 MAX_AHEAD_S: Final = 300
 """Seconds that the log's end may lie ahead of the clock at start."""
 
+MAX_UNWRITTEN: Final = 10_000
+"""Events that may wait for a log that cannot be written; only ends of connections get in then, and they are many."""
+
 SUBSCRIPTION_LIMIT: Final = 10_000
 """Events that may wait for one subscriber before it loses some."""
 
@@ -177,6 +180,9 @@ class EventBus(Service):
         self._waiting: deque[tuple[int, defer.Deferred[int]]] = deque()
         self._subscriptions: list[Subscription] = []
         self._trouble: str | None = None
+        self._full = False
+        self.on_full: Callable[[bool], None] = _ignore
+        """Told that so much waits for the log that nobody may come or be heard, and when that is over."""
         store.on_commit = self._committed
         store.on_trouble = self._store_trouble
 
@@ -264,6 +270,8 @@ class EventBus(Service):
             self._unwritten.extend(records)
             self._gate.applied(records[-1].stamp.sequence)
             self._store.append(rows, decision.credentials)
+            if not self._full and len(self._unwritten) > MAX_UNWRITTEN and self.degraded:
+                self._set_full(True)
             self._renderer(records, decision.origin)
         if decision.committed is not None:
             self._when_committed(records, decision.committed)
@@ -328,6 +336,8 @@ class EventBus(Service):
             return
         sequence = done[-1].stamp.sequence
         self._gate.committed(sequence)
+        if self._full and len(self._unwritten) <= MAX_UNWRITTEN // 2:
+            self._set_full(False)
         while self._waiting and self._waiting[0][0] <= sequence:
             own_sequence, waiting = self._waiting.popleft()
             waiting.callback(own_sequence)
@@ -363,6 +373,14 @@ class EventBus(Service):
         since = self._store.oldest_pending_since
         return since is not None and self._reactor.seconds() - since > self._stall_s
 
+    def _set_full(self, full: bool) -> None:
+        self._full = full
+        if full:
+            log.error("{count} events wait for the log: nobody is admitted or heard", count=len(self._unwritten))
+        else:
+            log.info("the log has caught up: clients are admitted and heard again")
+        self.on_full(full)
+
     def _store_trouble(self, text: str | None) -> None:
         if text is None and self._trouble is not None:
             log.info("the event log can be written again")
@@ -376,6 +394,10 @@ class EventBus(Service):
         for event, _ in self._unwritten:
             names.update(name for name in (event.actor_uid, event.target) if name is not None)
         return names
+
+
+def _ignore(full: bool) -> None:
+    """An `on_full` of nobody."""
 
 
 def _must_happen(event: Event) -> bool:

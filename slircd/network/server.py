@@ -114,6 +114,9 @@ class IRCServer(MultiService):
             order=order,
             stall_s=config.database.stall_ms / 1000,
         )
+        self.bus.on_full = self._log_full
+        self.log_full = False
+        """Whether so much waits for the log that nobody is admitted, and no client is read."""
         self.started_s = reactor.seconds()
         self._wall = WallClock(reactor.seconds)
         # Random for each run, so that ids are unique across runs, too.
@@ -240,6 +243,11 @@ class IRCServer(MultiService):
             self.throttle.release(session.address)
             self._check_emptied()
         self.monitor.clear(session)
+
+    def _log_full(self, full: bool) -> None:
+        self.log_full = full
+        for session in list(self.sessions):
+            session.pause(full)
 
     # --- operators ------------------------------------------------------------------------------------------------
 

@@ -179,6 +179,8 @@ class Session:
         server.sessions[self] = None
         server.strangers.add(self)
         server.connections += 1
+        if server.log_full:
+            refusal = "The server cannot take anybody at the moment, try again later"
         ban = server.bans.tables.for_address(self.address) if self.address else None
         if ban is not None:
             refusal = f"Banned: {ban.reason}"
@@ -263,6 +265,11 @@ class Session:
         abort()
 
     # --- input ----------------------------------------------------------------------------------------------------
+
+    def pause(self, paused: bool) -> None:
+        """Do not read from the client, or read again."""
+        if not self._closed:
+            (self.transport.pauseProducing if paused else self.transport.resumeProducing)()
 
     def receive(self, line: bytes) -> None:
         """Take a line from the client: run it, or queue it behind what is running or delayed."""

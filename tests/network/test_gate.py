@@ -1,5 +1,8 @@
 """The output gate: nobody sees what the log could lose, and nothing waits longer than it must."""
 
+from unittest.mock import patch
+
+from slircd.events import bus as bus_module
 from tests.harness import FakeClient, ServerTestCase, World, make_config
 
 
@@ -118,6 +121,23 @@ class Degraded(ServerTestCase):
         self.assertNotIn("eve", self.world.state.nicks)
         self.world.store.recover()
         self.assertEqual(len(self.events_of("user.disconnect")), 1)
+
+    def test_what_waits_is_bounded(self) -> None:
+        """When too many ends wait for the log, nobody is admitted and no client is read, until it has caught up."""
+        crowd = [self.client(f"c{number}") for number in range(8)]
+        with patch.object(bus_module, "MAX_UNWRITTEN", 6):
+            self.world.store.fail("disk full")
+            for client in crowd[:7]:
+                client.disconnects()
+            self.assertTrue(self.world.server.log_full)
+            self.assertEqual(self.ann.transport.producerState, "paused")
+            late = self.world.connect()
+            self.world.store.recover()
+            self.assertIn("try again later", late.lines()[0])
+            self.assertFalse(self.world.server.log_full)
+            self.assertEqual(self.ann.transport.producerState, "producing")
+        self.assertEqual(len(self.events_of("user.disconnect")), 7)
+        self.client("later")
 
 
 def test_relaxed_durability_does_not_wait() -> None:

@@ -40,7 +40,6 @@ from slircd.about import version
 from slircd.config.load import ConfigError, Problem, load
 from slircd.config.sections import AdminUser, Config, Oper
 from slircd.events.bus import ClockBehindLog
-from slircd.events.codec import DecodeError
 from slircd.events.migrate import SchemaError
 from slircd.events.store import SQLStore, StoreError
 from slircd.events.types import SERVER, OperRehash
@@ -64,7 +63,7 @@ from slircd.security.cloak import Cloak
 from slircd.security.dnsbl import BlockLists
 from slircd.security.passwords import Passwords, hash_now, verify_now
 from slircd.services.mailer import Mailer, SendmailMailer, SMTPMailer
-from slircd.state.apply import ApplyError
+from slircd.state.feed import Damaged
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -334,7 +333,7 @@ class SlircdService(Tree):
             super().startService()
         except (CannotListen, StoreError, SchemaError, ClockBehindLog) as error:
             raise ExitWithMessage(str(error)) from None
-        except (ApplyError, DecodeError) as error:
+        except Damaged as error:
             raise ExitWithMessage(f"the log cannot be replayed: {error}") from None
         log.info("{text}", text=how_to_connect(self._plans, self.server.config, self._file))
 

@@ -23,12 +23,13 @@ from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
 
 from slircd.events.clock import LamportClock, WallClock, parse_timestamp
-from slircd.events.codec import EncodeError, decode_event, encode_payload
+from slircd.events.codec import EncodeError, encode_payload
 from slircd.events.interface import EventStore
 from slircd.events.row import Credential, Head, Row
 from slircd.events.types import Event
 from slircd.state.admit import admit, consequences
 from slircd.state.apply import Stamp, apply
+from slircd.state.feed import feed, without_gc
 from slircd.state.model import ServerState
 
 MAX_AHEAD_S: Final = 300
@@ -191,7 +192,7 @@ class EventBus(Service):
     def recover(self, *, allow_future: bool = False) -> int:
         """Bring the state up to the end of the log; to be called once, before the first event.
 
-        Returns the number of events that were applied.  Raises ApplyError or DecodeError for a damaged log, and
+        Returns the number of events that were applied.  Raises Damaged for a damaged log, and
         ClockBehindLog if the log's end lies more than five minutes ahead and `allow_future` is False.
         """
         head = self._store.head()
@@ -202,18 +203,14 @@ class EventBus(Service):
                 "or database.allow_future_clock = true"
             )
         count = 0
-        for row in self._store.read(0):
-            self._replay(self.state, row)
-            count += 1
+        with without_gc():
+            for rows in self._store.batches():
+                feed(self.state, rows)
+                count += len(rows)
         self._continue_after(head)
         self._gate.applied(head.sequence)
         self._gate.committed(head.sequence)
         return count
-
-    @staticmethod
-    def _replay(state: ServerState, row: Row) -> None:
-        event = decode_event(row.event_type, row.actor_uid, row.target, row.payload)
-        apply(state, event, Stamp(row.id, row.sequence, row.timestamp, row.session_id))
 
     def _continue_after(self, head: Head) -> None:
         self._next_id = head.id + 1
@@ -318,8 +315,8 @@ class EventBus(Service):
     def _rebuild(self, undone: Sequence[Record]) -> None:
         """Forget a decision that failed half-way: the log, and what is on its way into it, is the truth."""
         fresh = ServerState()
-        for row in self._store.read(0):
-            self._replay(fresh, row)
+        for rows in self._store.batches():
+            feed(fresh, rows)
         for record in self._unwritten:
             apply(fresh, record.event, record.stamp)
         self.state.replace_with(fresh)

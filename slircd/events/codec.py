@@ -7,7 +7,8 @@ schema version `v`.  A payload of an older version is upcast on reading, so call
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
@@ -20,7 +21,11 @@ MAX_PAYLOAD = 65_536
 _encode = msgspec.json.Encoder().encode
 _replace = msgspec.structs.replace
 _set = msgspec.structs.force_setattr
-_decoders = {name: msgspec.json.Decoder(cls) for name, cls in EVENT_TYPES.items()}
+
+DECODERS: Final[dict[str, Callable[[str], Event]]] = {
+    name: msgspec.json.Decoder(cls).decode for name, cls in EVENT_TYPES.items()
+}
+"""Event type to what makes an event of a payload of today's version; actor and target are still missing then."""
 
 
 class EncodeError(ValueError):
@@ -60,11 +65,11 @@ def _encodable(text: str) -> bool:
 
 def decode_event(event_type: str, actor_uid: str | None, target: str | None, payload: str) -> Event:
     """The event of a row of the log.  Raises DecodeError if type, version or a field is not known here."""
-    decoder = _decoders.get(event_type)
-    if decoder is None:
+    decode = DECODERS.get(event_type)
+    if decode is None:
         raise DecodeError(f"unknown event type {event_type!r}: was the log written by a newer slircd?")
     try:
-        event = decoder.decode(payload)
+        event = decode(payload)
     except msgspec.MsgspecError as error:
         event = _decode_old(event_type, payload, str(error))
     # The struct was made a moment ago and nobody else has seen it, so completing it in place is safe, and a third

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -33,7 +33,10 @@ class EventStore(Protocol):
         """The newest committed row; blocks, for start-up only."""
 
     def read(self, after_id: int = 0) -> Iterator[Row]:
-        """The committed rows with a higher id, in order; blocks, for start-up and replay."""
+        """The committed rows with a higher id, in order; blocks."""
+
+    def batches(self, after_id: int = 0) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """As `read`, some thousand bare tuples at a time; blocks, for start-up and replay."""
 
     def read_credentials(self) -> list[Credential]:
         """All committed credentials; blocks, for start-up."""

@@ -89,6 +89,10 @@ class MemoryStore:
         """The committed rows with a higher id."""
         return (row for row in list(self.rows) if row.id > after_id)
 
+    def batches(self, after_id: int = 0) -> Iterator[list[Row]]:
+        """As `read`, in one batch."""
+        yield list(self.read(after_id))
+
     def read_credentials(self) -> list[Credential]:
         """All committed credentials."""
         return [Credential(account, kind, value) for (account, kind), value in self._credentials.items()]

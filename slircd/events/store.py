@@ -16,12 +16,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any, Final, NamedTuple
 
 import txaio
-from sqlalchemy import Connection, Engine, Select, create_engine, delete, event, insert, select, text
+from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, delete, event, insert, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from twisted.internet.defer import Deferred
@@ -38,7 +39,7 @@ log = txaio.make_logger()
 MAX_BATCH: Final = 5_000
 """Rows of one transaction, roughly: a decision is never split."""
 
-READ_BATCH: Final = 5_000
+READ_BATCH: Final = 2_000
 ADVISORY_LOCK: Final = int.from_bytes(b"slircd", "big")
 """The key of the advisory lock that keeps a second daemon off a PostgreSQL log."""
 
@@ -192,15 +193,21 @@ class SQLStore:
 
     def read(self, after_id: int = 0) -> Iterator[Row]:
         """The committed rows with a higher id, in order, a few thousand in memory at a time."""
+        return map(Row._make, chain.from_iterable(self.batches(after_id)))
+
+    def batches(self, after_id: int = 0) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """As `read`, a batch of the driver's own tuples at a time."""
+        query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id")).order_by(EVENTS.c.id).limit(READ_BATCH)
         with self._opened.connect() as connection:
             while True:
-                query = select(EVENTS).where(EVENTS.c.id > after_id).order_by(EVENTS.c.id).limit(READ_BATCH)
-                rows = connection.execute(query).fetchall()
-                for row in rows:
-                    yield Row(*row)
+                cursor: Any = connection.execute(query, {"after_id": after_id}).cursor
+                rows = cursor.fetchall()
+                connection.rollback()
+                if rows:
+                    yield rows
                 if len(rows) < READ_BATCH:
                     return
-                after_id = rows[-1].id
+                after_id = rows[-1][0]
 
     def read_credentials(self) -> list[Credential]:
         """All committed credentials."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any, Final, Protocol
 
-from slircd.events.codec import DecodeError, decode_event
 from slircd.events.reader import LogReader
 from slircd.events.types import Event
 from slircd.replay.document import ServerSnapshot, to_document
-from slircd.state.apply import ApplyError, Stamp, apply
+from slircd.state.apply import Stamp, apply
+from slircd.state.feed import Damaged, feed, without_gc
 from slircd.state.model import ServerState
 
 
@@ -22,6 +20,9 @@ class ReplayableState(Protocol):
     def apply(self, event: Event, stamp: Stamp) -> None:
         """Change as the event says; one that was applied already changes nothing."""
 
+    def feed(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        """Apply rows of the log in order; the last id, 0 if there was none.  Raises Damaged."""
+
 
 class Replayed:
     """A ServerState that replays; the ReplayableState of this package."""
@@ -29,34 +30,21 @@ class Replayed:
     def __init__(self) -> None:
         self.state = ServerState()
 
-    @property
-    def apply(self) -> Callable[[Event, Stamp], None]:
-        """The live server's own function, for this state."""
-        return partial(apply, self.state)
+    def apply(self, event: Event, stamp: Stamp) -> None:
+        """Change by the live server's own function."""
+        apply(self.state, event, stamp)
 
-
-class Damaged(Exception):
-    """An event cannot be read or applied; `event_id` is its id."""
-
-    def __init__(self, event_id: int, reason: str) -> None:
-        super().__init__(f"event {event_id} is damaged: {reason}")
-        self.event_id = event_id
+    def feed(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        """Change by the live server's own loop."""
+        return feed(self.state, rows)
 
 
 class BeforeTheLog(Exception):
     """The moment lies before the first event; the text names that."""
 
 
-@contextmanager
-def without_gc() -> Iterator[None]:
-    """While millions of events become state, which stays, the cycle collector only walks over what it will not free."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+PROGRESS: Final = 4096
+"""Events after which `each` is told of the last one."""
 
 
 def replay(
@@ -66,26 +54,29 @@ def replay(
     skip_damaged: bool = False,
     each: Callable[[int], None] | None = None,
 ) -> tuple[int, list[int]]:
-    """Apply rows, as tuples of the eight columns, in order; `each` is told of every id.
+    """Apply rows, as tuples of the eight columns, in order; `each` is told of ids, every few thousand events.
 
     Returns the last id and the ids of damaged events that were skipped.  Raises Damaged unless `skip_damaged`.
     """
-    event_id = 0
+    last_id = 0
     skipped: list[int] = []
-    apply_one = into.apply
-    decode = decode_event
+    rest = iter(rows)
     with without_gc():
-        for event_id, timestamp, sequence, event_type, actor_uid, target, payload, session_id in rows:
+        while True:
             try:
-                event = decode(event_type, actor_uid, target, payload)
-                apply_one(event, Stamp(event_id, sequence, timestamp, session_id))
-            except (DecodeError, ApplyError) as error:
+                fed = into.feed(rest if each is None else islice(rest, PROGRESS))
+            except Damaged as damaged:
                 if not skip_damaged:
-                    raise Damaged(event_id, str(error)) from None
-                skipped.append(event_id)
+                    raise
+                fed = damaged.event_id
+                skipped.append(fed)
+                last_id = fed
+                continue
+            if not fed:
+                return last_id, skipped
+            last_id = fed
             if each is not None:
-                each(event_id)
-    return event_id, skipped
+                each(last_id)
 
 
 class StateReconstructor:
@@ -117,3 +108,6 @@ class StateReconstructor:
         """The server at a moment, as a document."""
         state = self.state_at(timestamp)
         return to_document(state, timestamp, self.last_id, show_keys=show_keys)
+
+
+__all__ = ["BeforeTheLog", "Damaged", "ReplayableState", "Replayed", "StateReconstructor", "replay"]

@@ -8,7 +8,9 @@ and raises ApplyError.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from slircd.events import types as ev
 from slircd.state.model import (
@@ -29,7 +31,7 @@ from slircd.wire.modes import CHANNEL_MODES
 E = TypeVar("E", bound=ev.Event)
 
 
-class Stamp(NamedTuple):
+class Stamp(msgspec.Struct, frozen=True, gc=False):
     """What the log adds to an event: its place, its time, and the run of the server that wrote it."""
 
     id: int

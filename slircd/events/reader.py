@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypedDict, Unpack
 
-from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, inspect, select, text
+from sqlalchemy import Connection, Engine, Executable, Select, bindparam, create_engine, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -149,6 +149,20 @@ class LogReader:
         row = self._opened.execute(query).first()
         self._opened.rollback()
         return Head(0, 0, "") if row is None else Head(row.id, row.sequence, row.timestamp)
+
+    def select(self, query: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
+        """What a query of the caller's own finds, all at once: it has to set limits itself."""
+        found = self._opened.execute(query, dict(parameters or {})).fetchall()
+        self._opened.rollback()
+        return found
+
+    def last_id(self, until: str, *, inclusive: bool = True) -> int:
+        """The id of the newest row that is not later than `until`, or (not `inclusive`) earlier; 0 if there is none."""
+        column = EVENTS.c.timestamp
+        early = column <= bindparam("until") if inclusive else column < bindparam("until")
+        query = select(EVENTS.c.id).where(early).order_by(column.desc(), EVENTS.c.id.desc()).limit(1)
+        found = self.select(query, {"until": until})
+        return found[0][0] if found else 0
 
     def rows(self, **selection: Unpack[Selection]) -> Iterator[Row]:
         """The selected rows, in order; read in batches, so the caller may stop whenever it has enough."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from slircd.state.model import Channel, ServerState
+from slircd.state.model import Account, Channel, ServerState, User
 
 VERSION: Final = 1
 MASKED: Final = "*"
@@ -137,52 +137,58 @@ class ServerSnapshot(msgspec.Struct, kw_only=True):
 
 def to_document(state: ServerState, at: str, position_id: int, *, show_keys: bool = False) -> ServerSnapshot:
     """A state as a document."""
-    users = sorted(state.users.values(), key=lambda user: user.uid)
-    channels = sorted(state.channels.values(), key=lambda channel: channel.key)
     return ServerSnapshot(
         at=at,
         position=Position(id=position_id, sequence=state.sequence, timestamp=state.timestamp),
-        users=[
-            UserView(
-                uid=user.uid,
-                nick=user.nick,
-                username=user.username,
-                host=user.host,
-                real_host=user.real_host,
-                realname=user.realname,
-                account=user.account,
-                oper=user.oper,
-                modes="".join(sorted(user.modes)),
-                away=user.away,
-                secure=user.secure,
-                connected_at=user.connected_at,
-                channels=sorted(state.channels[key].name for key in state.memberships[user.uid]),
-            )
-            for user in users
-        ],
-        channels=[_channel(state, channel, show_keys) for channel in channels],
-        accounts=[
-            AccountView(
-                name=account.name,
-                registered_at=account.registered_at,
-                verified=account.verified,
-                nicks=sorted(account.nicks.values()),
-                certificates=len(account.certfps),
-                settings=dict(sorted(account.settings.items())),
-            )
-            for _, account in sorted(state.accounts.items())
-        ],
-        bans=[
-            BanView(
-                kind=kind, mask=ban.mask, reason=ban.reason, set_by=ban.set_by, set_at=ban.set_at, expires=ban.expires
-            )
-            for kind, bans in sorted(state.bans.items())
-            for _, ban in sorted(bans.items())
-        ],
+        users=[user_view(state, user) for _, user in sorted(state.users.items())],
+        channels=[channel_view(state, channel, show_keys=show_keys) for _, channel in sorted(state.channels.items())],
+        accounts=[account_view(account) for _, account in sorted(state.accounts.items())],
+        bans=ban_views(state),
     )
 
 
-def _channel(state: ServerState, channel: Channel, show_keys: bool) -> ChannelView:
+def user_view(state: ServerState, user: User) -> UserView:
+    """One user of a document."""
+    return UserView(
+        uid=user.uid,
+        nick=user.nick,
+        username=user.username,
+        host=user.host,
+        real_host=user.real_host,
+        realname=user.realname,
+        account=user.account,
+        oper=user.oper,
+        modes="".join(sorted(user.modes)),
+        away=user.away,
+        secure=user.secure,
+        connected_at=user.connected_at,
+        channels=sorted(state.channels[key].name for key in state.memberships[user.uid]),
+    )
+
+
+def account_view(account: Account) -> AccountView:
+    """One account of a document."""
+    return AccountView(
+        name=account.name,
+        registered_at=account.registered_at,
+        verified=account.verified,
+        nicks=sorted(account.nicks.values()),
+        certificates=len(account.certfps),
+        settings=dict(sorted(account.settings.items())),
+    )
+
+
+def ban_views(state: ServerState) -> list[BanView]:
+    """The network bans of a document."""
+    return [
+        BanView(kind=kind, mask=ban.mask, reason=ban.reason, set_by=ban.set_by, set_at=ban.set_at, expires=ban.expires)
+        for kind, bans in sorted(state.bans.items())
+        for _, ban in sorted(bans.items())
+    ]
+
+
+def channel_view(state: ServerState, channel: Channel, *, show_keys: bool = False) -> ChannelView:
+    """One channel of a document; its key is masked unless `show_keys`."""
     registration = channel.registration
     params = dict(sorted(channel.params.items()))
     if "k" in params and not show_keys:

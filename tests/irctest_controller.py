@@ -13,6 +13,7 @@ import shlex
 import shutil
 from typing import Any, Dict, Optional, Type
 
+from irctest import patma
 from irctest.basecontrollers import BaseServerController, DirectoryBasedController
 from irctest.runner import NotImplementedByController
 from irctest.specifications import Capabilities, OptionalBehaviors
@@ -87,6 +88,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             Capabilities.BATCH,
             Capabilities.ECHO_MESSAGE,
             Capabilities.EXTENDED_JOIN,
+            Capabilities.EXTENDED_MONITOR,
             Capabilities.LABELED_RESPONSE,
             Capabilities.MESSAGE_TAGS,
             Capabilities.MULTI_PREFIX,
@@ -94,21 +96,49 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             Capabilities.SETNAME,
         }
     )
-    optional_behaviors: "frozenset[OptionalBehaviors]" = frozenset()
+    optional_behaviors = frozenset(
+        {
+            OptionalBehaviors.BAN_EXCEPTION_MODE,
+            OptionalBehaviors.CAP_REQ_MINUS,
+            OptionalBehaviors.ELIST_C,
+            OptionalBehaviors.ELIST_M,
+            OptionalBehaviors.ELIST_N,
+            OptionalBehaviors.ELIST_T,
+            OptionalBehaviors.ELIST_U,
+            OptionalBehaviors.INVITE_EXCEPTION_MODE,
+            OptionalBehaviors.INVITE_LIST,
+            OptionalBehaviors.INVITE_OVERRIDES_LIMIT,
+            OptionalBehaviors.MULTI_JOIN,
+            OptionalBehaviors.MULTI_KICK,
+            OptionalBehaviors.MULTI_NAMES_COMMAND,
+            OptionalBehaviors.MULTI_PRIVMSG,
+            OptionalBehaviors.NO_CTCP,
+            OptionalBehaviors.SASL_AFTER_REGISTRATION,
+            OptionalBehaviors.SASL_REAUTHENTICATION,
+        }
+    )
     isupport: Dict[str, Any] = {
+        "ACCOUNTEXTBAN": "a",
         "AWAYLEN": "300",
+        "BOT": "B",
         "CASEMAPPING": "ascii",
         "CHANNELLEN": "64",
         "CHANTYPES": "#",
+        "ELIST": "CMNTU",
         "EXCEPTS": "e",
+        "EXTBAN": patma.StrRe("~,.*"),
         "HOSTLEN": "63",
         "INVEX": "I",
+        "MONITOR": "100",
         "NETWORK": "testnet",
         "NICKLEN": "30",
         "PREFIX": "(qaohv)~&@%+",
         "STATUSMSG": "~&@%+",
+        "TARGMAX": patma.ANYSTR,
         "TOPICLEN": "390",
         "USERLEN": "12",
+        "UTF8ONLY": None,
+        "WHOX": None,
     }
 
     def run(

@@ -1,9 +1,22 @@
 """Importing this module fills the registry: one module for each family of commands."""
 
-from slircd.commands import account, channel, messaging, modes, netbans, oper, query, registration, server_info, user
+from slircd.commands import (
+    account,
+    capability,
+    channel,
+    messaging,
+    modes,
+    netbans,
+    oper,
+    query,
+    registration,
+    server_info,
+    user,
+)
 
 __all__ = [
     "account",
+    "capability",
     "channel",
     "messaging",
     "modes",

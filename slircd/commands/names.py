@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from slircd.events.clock import parse_timestamp
 from slircd.state.model import Channel, User
-from slircd.wire.capabilities import MULTI_PREFIX, SERVER_TIME, USERHOST_IN_NAMES
+from slircd.wire.capabilities import MULTI_PREFIX, NO_IMPLICIT_NAMES, SERVER_TIME, USERHOST_IN_NAMES
 from slircd.wire.line import Line
 from slircd.wire.message import MAX_BODY, wrap
 from slircd.wire.modes import CHANNEL_MODES
@@ -80,8 +80,11 @@ def topic_lines(server: IRCServer, session: Session, channel: Channel) -> list[s
 
 
 def send_channel_state(server: IRCServer, session: Session, channel: Channel, send: Send) -> None:
-    """What follows a client's own JOIN: topic and names (RFC 2812 3.2.1)."""
+    """What follows a client's own JOIN: topic and names (RFC 2812 3.2.1; IRCv3 no-implicit-names)."""
     timestamp = server.timestamp() if session.caps & SERVER_TIME else ""
-    end = end_of_names(server, session, channel.name)
-    for body in (*topic_lines(server, session, channel), *names_lines(server, session, channel), end):
+    bodies = topic_lines(server, session, channel)
+    if not session.caps & NO_IMPLICIT_NAMES:
+        bodies += names_lines(server, session, channel)
+        bodies.append(end_of_names(server, session, channel.name))
+    for body in bodies:
         send(Line(body, timestamp=timestamp))

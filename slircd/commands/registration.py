@@ -1,4 +1,4 @@
-"""Becoming a user: CAP, PASS, NICK, USER, and the welcome; and PING, PONG, QUIT, which work at any time."""
+"""Becoming a user: PASS, NICK, USER, and the welcome; and PING, PONG, QUIT, which work at any time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from slircd.about import version
 from slircd.commands.features import mode_letters
 from slircd.commands.messaging import is_filtered
 from slircd.commands.registry import Context, Phase, command
-from slircd.commands.server_info import send_lusers, send_motd
+from slircd.commands.server_info import send_isupport, send_lusers, send_motd
 from slircd.events.clock import format_timestamp
 from slircd.events.types import Event
 from slircd.rules.account import login_events
-from slircd.rules.user import NewUser, check_nick, decide_connect, decide_disconnect, decide_nick
-from slircd.services.sasl import mechanisms
-from slircd.wire.capabilities import CAP_NOTIFY, CAPABILITIES, names_of
-from slircd.wire.message import truncate_utf8, wrap
+from slircd.rules.user import NewUser, away_event, check_nick, decide_connect, decide_disconnect, decide_nick
+from slircd.wire.message import truncate_utf8
 from slircd.wire.names import clean_username
 from slircd.wire.numerics import (
-    ERR_INVALIDCAPCMD,
     ERR_NEEDMOREPARAMS,
     ERR_NONICKNAMEGIVEN,
     ERR_NOORIGIN,
@@ -29,7 +26,6 @@ from slircd.wire.numerics import (
     ERR_UNAVAILRESOURCE,
     ERR_YOUREBANNEDCREEP,
     RPL_CREATED,
-    RPL_ISUPPORT,
     RPL_MYINFO,
     RPL_VISIBLEHOST,
     RPL_WELCOME,
@@ -96,7 +92,7 @@ STAGES: Final[dict[tuple[Stage, Step], Stage]] = {
 class Registration:
     """What a client has said of itself before it is a user; the password is forgotten as soon as it is checked."""
 
-    __slots__ = ("nick", "password", "realname", "stage", "username", "wanted")
+    __slots__ = ("away", "nick", "password", "realname", "stage", "username", "wanted")
 
     def __init__(self) -> None:
         self.stage = Stage.NU
@@ -106,6 +102,8 @@ class Registration:
         self.username = ""
         self.realname = ""
         self.password: str | None = None
+        self.away = ""
+        """The away message that it will have from the start (IRCv3 draft/pre-away)."""
 
     def take(self, step: Step) -> None:
         """Note that the client has done `step`."""
@@ -143,7 +141,7 @@ async def nick(ctx: Context, wanted: str = "") -> None:
     _check_held(ctx, wanted)
     registration.nick = wanted
     registration.take(Step.NICK)
-    await _register_if_complete(ctx)
+    await register_if_complete(ctx)
 
 
 def _check_held(ctx: Context, nick: str) -> None:
@@ -170,76 +168,7 @@ async def user(ctx: Context, username: str, _mode: str, _unused: str, realname: 
     registration.username = clean_username(username, limits.userlen - 1)
     registration.realname = truncate_utf8(realname, limits.reallen)
     registration.take(Step.USER)
-    await _register_if_complete(ctx)
-
-
-@command("CAP", params=1, phase=Phase.ANY)
-async def cap(ctx: Context, subcommand: str, argument: str = "") -> None:
-    """CAP LS [302] | LIST | REQ :<capabilities> | END  (IRCv3 capability-negotiation)
-
-    Says which extensions the server has, and asks for them.
-    """
-    verb = subcommand.upper()
-    if verb == "LS":
-        _cap_ls(ctx, argument)
-    elif verb == "LIST":
-        _cap_lines(ctx, "LIST", names_of(ctx.caps), several=True)
-    elif verb == "REQ":
-        _cap_req(ctx, argument)
-    elif verb == "END":
-        if ctx.session.registration is not None:
-            ctx.session.registration.take(Step.CAP_END)
-            await _register_if_complete(ctx)
-    else:
-        raise NumericError(ERR_INVALIDCAPCMD, subcommand)
-
-
-def _cap_ls(ctx: Context, version: str) -> None:
-    session = ctx.session
-    if session.registration is not None:
-        session.registration.take(Step.CAP_BEGIN)
-    modern = version.isdigit() and int(version) >= 302
-    if modern:
-        session.caps |= CAP_NOTIFY
-    names = [_with_value(ctx, name) for name in CAPABILITIES] if modern else list(CAPABILITIES)
-    _cap_lines(ctx, "LS", names, several=modern)
-
-
-def _with_value(ctx: Context, name: str) -> str:
-    """A capability as CAP LS 302 shows it."""
-    if name == "sasl":
-        return f"{name}={','.join(mechanisms(ctx.server.accounts, ctx.session))}"
-    if name == "draft/account-registration":
-        config = ctx.config.accounts
-        words = ["custom-account-name"]
-        words += ["before-connect"] if config.before_connect else []
-        words += ["email-required"] if config.require_email else []
-        return f"{name}={','.join(words)}"
-    return name
-
-
-def _cap_lines(ctx: Context, verb: str, names: list[str], *, several: bool) -> None:
-    head = f"CAP {ctx.nick} {verb}"
-    lines = list(wrap(names, 400)) if several else [" ".join(names)]
-    for more in lines[:-1]:
-        ctx.from_server(f"{head} * :{more}")
-    ctx.from_server(f"{head} :{lines[-1] if lines else ''}")
-
-
-def _cap_req(ctx: Context, argument: str) -> None:
-    session = ctx.session
-    if session.registration is not None:
-        session.registration.take(Step.CAP_BEGIN)
-    caps = session.caps
-    for word in argument.split():
-        bit = CAPABILITIES.get(word.removeprefix("-"))
-        if bit is None:
-            ctx.from_server(f"CAP {ctx.nick} NAK :{argument}")
-            return
-        caps = caps & ~bit if word.startswith("-") else caps | bit
-    # The answer goes out with the tags of before: the client cannot know yet that it has what it asked for.
-    ctx.from_server(f"CAP {ctx.nick} ACK :{argument}")
-    session.caps = caps
+    await register_if_complete(ctx)
 
 
 @command("PING", phase=Phase.ANY, free=True)
@@ -283,7 +212,8 @@ def _registration(ctx: Context) -> Registration:
     return registration
 
 
-async def _register_if_complete(ctx: Context) -> None:
+async def register_if_complete(ctx: Context) -> None:
+    """Make the client a user if it has done all that it owes."""
     registration = _registration(ctx)
     session, server = ctx.session, ctx.server
     if registration.stage is not Stage.COMPLETE or session.is_closed:
@@ -340,6 +270,9 @@ def _decide_arrival(ctx: Context, new: NewUser) -> Iterator[Event]:
     account = ctx.state.account_named(login[0]) if login is not None else None
     if login is not None and account is not None:
         yield from login_events(ctx.state, new.uid, new.nick, account.name, login[1])
+    away = ctx.session.registration.away if ctx.session.registration is not None else ""
+    if away:
+        yield away_event(new.uid, new.nick, away)
 
 
 def _is_closed(session: Session) -> bool:
@@ -397,8 +330,7 @@ def _welcome(ctx: Context) -> None:
     started = format_timestamp(server.started_s)
     ctx.reply(RPL_CREATED, text=f"This server was started {started[:19].replace('T', ' ')} UTC")
     ctx.reply(RPL_MYINFO, server.server_name, f"slircd-{version()}", *letters)
-    for tokens in ctx.server.isupport:
-        ctx.reply(RPL_ISUPPORT, *tokens)
+    send_isupport(ctx)
     send_lusers(ctx)
     send_motd(ctx)
     ctx.send_text(f":{user.source} MODE {user.nick} +{''.join(sorted(user.modes))}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -110,14 +111,18 @@ class Context:
     included, and leaves as one labelled line or batch when the command is done.
     """
 
-    __slots__ = ("_answers", "label", "message", "server", "session")
+    __slots__ = ("_answers", "_batch", "_covered", "label", "message", "server", "session")
 
     def __init__(self, server: IRCServer, session: Session, message: Message, label: str | None) -> None:
         self.server = server
         self.session = session
         self.message = message
         self.label = label
-        self._answers: list[Line] | None = None if label is None else []
+        self._answers: list[tuple[Line, Mapping[str, str] | None]] | None = None if label is None else []
+        self._batch = ""
+        """The reference of the batch that is open."""
+        self._covered = 0
+        """How many of the first answers are one whole batch."""
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -203,10 +208,32 @@ class Context:
 
     def send(self, line: Line, *, free: bool = False) -> None:
         """Answer with `line`; a `free` one shows nothing of the state, so it need not wait for the log."""
+        extra = {"batch": self._batch} if self._batch else None
         if self._answers is None:
-            self.session.send(line, free=free)
+            self.session.send(line, extra, free=free)
         else:
-            self._answers.append(line)
+            self._answers.append((line, extra))
+
+    @contextmanager
+    def batch(self, kind: str, *params: str) -> Iterator[None]:
+        """What is answered in this block is one batch (IRCv3 batch); no batch for clients without the capability.
+
+        Batches nest.  If the batch is all of the answer, a label goes on its first line (IRCv3 labeled-response).
+        """
+        if not self.session.caps & BATCH:
+            yield
+            return
+        first = self._answers is not None and not self._answers
+        before, reference = self._batch, self.session.next_batch()
+        self.from_server(" ".join([f"BATCH +{reference}", kind, *params]))
+        self._batch = reference
+        try:
+            yield
+        finally:
+            self._batch = before
+            self.from_server(f"BATCH -{reference}")
+            if first and self._answers is not None:
+                self._covered = len(self._answers)
 
     def refuse(self, error: NumericError | StandardReply) -> None:
         """Answer with the error that a rule or the order raised."""
@@ -224,19 +251,20 @@ class Context:
             return
         session = self.session
         if not answers:
-            session.send(
-                Line(f":{self.server.server_name} ACK", timestamp=self.server.timestamp()), {"label": self.label}
-            )
-        elif len(answers) == 1:
-            session.send(answers[0], {"label": self.label})
+            answers = [(Line(f":{self.server.server_name} ACK", timestamp=self.server.timestamp()), None)]
+        if len(answers) in (1, self._covered):
+            line, extra = answers[0]
+            session.send(line, {"label": self.label, **(extra or {})})
+            for line, extra in answers[1:]:
+                session.send(line, extra)
         elif not session.caps & BATCH:
-            for answer in answers:
-                session.send(answer)
+            for line, extra in answers:
+                session.send(line, extra)
         else:
             reference = session.next_batch()
             session.send(Line(f":{self.server.server_name} BATCH +{reference} labeled-response"), {"label": self.label})
-            for answer in answers:
-                session.send(answer, {"batch": reference})
+            for line, extra in answers:
+                session.send(line, extra or {"batch": reference})
             session.send(Line(f":{self.server.server_name} BATCH -{reference}"))
 
     # --- deciding -------------------------------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Final
 
 from slircd.about import version
-from slircd.commands.registry import COMMANDS, Context, command
+from slircd.commands.registry import COMMANDS, Context, Phase, command
 from slircd.services.directory import SERVICES
+from slircd.wire.capabilities import EXTENDED_ISUPPORT
 from slircd.wire.extbans import EXTBANS, PREFIX
 from slircd.wire.masks import matches_glob
 from slircd.wire.modes import CHANNEL_MODES, USER_MODES, Kind
@@ -16,6 +18,7 @@ from slircd.wire.numerics import (
     ERR_HELPNOTFOUND,
     ERR_NOMOTD,
     ERR_NOSUCHSERVER,
+    ERR_NOTREGISTERED,
     RPL_ADMINEMAIL,
     RPL_ADMINLOC1,
     RPL_ADMINLOC2,
@@ -63,7 +66,25 @@ def require_this_server(ctx: Context, target: str) -> None:
         raise NumericError(ERR_NOSUCHSERVER, target)
 
 
-# --- MOTD, LUSERS -------------------------------------------------------------------------------------------------
+# --- ISUPPORT, MOTD, LUSERS ---------------------------------------------------------------------------------------
+
+
+def send_isupport(ctx: Context) -> None:
+    """What the server supports; one batch for clients that want it so."""
+    with ctx.batch("draft/isupport") if ctx.caps & EXTENDED_ISUPPORT else nullcontext():
+        for tokens in ctx.server.isupport:
+            ctx.reply(RPL_ISUPPORT, *tokens)
+
+
+@command("ISUPPORT", phase=Phase.ANY)
+def isupport(ctx: Context) -> None:
+    """ISUPPORT  (IRCv3 draft/extended-isupport)
+
+    Shows what the server supports.
+    """
+    if not ctx.session.is_registered and not ctx.caps & EXTENDED_ISUPPORT:
+        raise NumericError(ERR_NOTREGISTERED)
+    send_isupport(ctx)
 
 
 def send_motd(ctx: Context) -> None:
@@ -127,8 +148,7 @@ def version_(ctx: Context, target: str = "") -> None:
     """
     require_this_server(ctx, target)
     ctx.reply(RPL_VERSION, f"slircd-{version()}", ctx.server.server_name, text="an IRC server with a flight recorder")
-    for tokens in ctx.server.isupport:
-        ctx.reply(RPL_ISUPPORT, *tokens)
+    send_isupport(ctx)
 
 
 @command("ADMIN")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from slircd.commands.registry import Context, command
+from slircd.commands.registry import Context, Phase, command
 from slircd.rules.user import decide_away, decide_setname
+from slircd.wire.capabilities import PRE_AWAY
 from slircd.wire.masks import canonical_mask
 from slircd.wire.message import truncate_utf8, wrap
 from slircd.wire.names import valid_nick
 from slircd.wire.numerics import (
     ERR_MONLISTFULL,
     ERR_NEEDMOREPARAMS,
+    ERR_NOTREGISTERED,
     ERR_SILELISTFULL,
     RPL_ENDOFMONLIST,
     RPL_ENDOFSILELIST,
@@ -27,13 +29,20 @@ ROOM = 400
 """Bytes of a list in one line; leaves room for the server's name, the numeric and the nick."""
 
 
-@command("AWAY")
+@command("AWAY", phase=Phase.ANY)
 async def away(ctx: Context, message: str = "") -> None:
-    """AWAY [<message>]  (RFC 2812 4.1)
+    """AWAY [<message>]  (RFC 2812 4.1, IRCv3 draft/pre-away)
 
     Says that one is away, or without a message that one is back.
     """
     text = truncate_utf8(message, ctx.config.limits.awaylen)
+    registration = ctx.session.registration
+    if registration is not None:
+        if not ctx.caps & PRE_AWAY:
+            raise NumericError(ERR_NOTREGISTERED)
+        registration.away = text
+        ctx.reply(RPL_NOWAWAY if text else RPL_UNAWAY)
+        return
     await ctx.emit(decide_away(ctx.state, ctx.uid, text))
     ctx.reply(RPL_NOWAWAY if text else RPL_UNAWAY)
 

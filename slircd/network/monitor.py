@@ -5,6 +5,7 @@ Session facts, never state: they end with the connection (IRCv3 monitor).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from slircd.state.model import ServerState, User
@@ -47,6 +48,10 @@ class Monitor:
         """`session` wants to know of nobody."""
         for nick in list(session.monitored.values()):
             self.remove(session, nick)
+
+    def watchers(self, nick: str) -> Iterable[Session]:
+        """The sessions that watch for `nick`."""
+        return self._watchers.get(self._state.fold(nick), ())
 
     def online(self, user: User) -> None:
         """Tell those who watch for the nick that `user` now has."""

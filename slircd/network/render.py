@@ -24,6 +24,7 @@ from slircd.wire.capabilities import (
     AWAY_NOTIFY,
     CHGHOST,
     EXTENDED_JOIN,
+    EXTENDED_MONITOR,
     INVITE_NOTIFY,
     SETNAME,
 )
@@ -171,6 +172,18 @@ class Rendering:
                 seen.pop(session, None)
         return seen
 
+    def following(self, user: User, cap: int, *, itself: bool = True) -> Iterable[Session]:
+        """The sessions with the capability `cap` that hear what `user` says of itself.
+
+        They are its peers, and those that watch for its nick and have asked for more than coming and going
+        (IRCv3 extended-monitor).
+        """
+        hearing = self.peers(user.uid, itself=itself)
+        for session in self.server.monitor.watchers(user.nick):
+            if session.caps & EXTENDED_MONITOR and (itself or session.uid != user.uid):
+                hearing[session] = None
+        return (session for session in hearing if session.caps & cap)
+
     # --- modes: consecutive changes of one actor and channel are one MODE line --------------------------------------
 
     def modes(self, actor: str | None, key: str, stamp: Stamp, changes: Iterable[Change]) -> None:
@@ -273,9 +286,7 @@ def user_mode_change(out: Rendering, event: ev.UserModeChange, stamp: Stamp) -> 
 def user_away(out: Rendering, event: ev.UserAway, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
     line = out.line(user.uid, f"AWAY{_trailing(event.message)}", stamp)
-    for session in out.peers(user.uid, itself=False):
-        if session.caps & AWAY_NOTIFY:
-            out.to_session(session, line)
+    out.to_sessions(out.following(user, AWAY_NOTIFY, itself=False), line)
 
 
 @renders(ev.UserAccount)
@@ -283,9 +294,7 @@ def user_account(out: Rendering, event: ev.UserAccount, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
     out.server.enforcement.watch(user)
     line = out.line(user.uid, f"ACCOUNT {event.account or '*'}", stamp)
-    for session in out.peers(user.uid):
-        if session.caps & ACCOUNT_NOTIFY:
-            out.to_session(session, line)
+    out.to_sessions(out.following(user, ACCOUNT_NOTIFY), line)
 
 
 @renders(ev.UserHostChange)
@@ -294,9 +303,7 @@ def user_host_change(out: Rendering, event: ev.UserHostChange, stamp: Stamp) -> 
     old = f"{user.nick}!{event.previous_username}@{event.previous_host}"
     change = _line(f":{old} CHGHOST {event.username} {event.host}", stamp, user)
     quit_line = _line(f":{old} QUIT :Changing host", stamp, user)
-    for session in out.peers(user.uid):
-        if session.caps & CHGHOST:
-            out.to_session(session, change)
+    out.to_sessions(out.following(user, CHGHOST), change)
     # Clients without the capability are shown a quit and a new join, as IRCv3 chghost recommends.
     for channel in out.state.channels_of(user.uid):
         modes = channel.members[user.uid]
@@ -314,9 +321,7 @@ def user_host_change(out: Rendering, event: ev.UserHostChange, stamp: Stamp) -> 
 def user_realname_change(out: Rendering, event: ev.UserRealnameChange, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
     line = out.line(user.uid, f"SETNAME :{event.realname}", stamp)
-    for session in out.peers(user.uid):
-        if session.caps & SETNAME:
-            out.to_session(session, line)
+    out.to_sessions(out.following(user, SETNAME), line)
 
 
 # --- channel ------------------------------------------------------------------------------------------------------

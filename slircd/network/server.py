@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from slircd.about import version
+from slircd.commands.capability import announce_changes, offered
 from slircd.commands.features import isupport_lines
 from slircd.events.bus import EventBus, Order
 from slircd.events.clock import WallClock
@@ -210,12 +211,14 @@ class IRCServer(MultiService):
     # --- configuration --------------------------------------------------------------------------------------------
 
     def use_config(self, config: Config) -> None:
-        """Go by `config` from now on."""
+        """Go by `config` from now on, and tell clients of capabilities that have changed with it."""
+        before = {session: offered(self, session) for session in self.sessions}
         self.config = config
         self.isupport = list(isupport_lines(config))
         """The tokens of each RPL_ISUPPORT line."""
         self._privileges: dict[str, frozenset[str]] = {}
         self.throttle.configure(config.throttle, config.limits.clients)
+        announce_changes(self, before)
 
     # --- who we are -----------------------------------------------------------------------------------------------
 

@@ -78,6 +78,7 @@ class Session:
         "sasl_data",
         "sasl_mechanism",
         "secure",
+        "sees_values",
         "sent",
         "sent_bytes",
         "server",
@@ -97,6 +98,8 @@ class Session:
         self.blocklisted: Deferred[str | None] | None = None
         """The answer of the DNS block lists."""
         self.caps = 0
+        self.sees_values = False
+        """Whether the client knows values of capabilities (CAP LS 302)."""
         self.registration: Registration | None = Registration()
         self.batches = 0
         self.monitored: dict[str, str] = {}

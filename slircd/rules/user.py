@@ -107,7 +107,12 @@ def decide_away(state: ServerState, uid: str, message: str) -> Iterator[ev.Event
     """A user is away, or back (empty message); nothing if nothing changes."""
     user = state.users[uid]
     if message != (user.away or ""):
-        yield ev.UserAway(actor_uid=uid, target=uid, nick=user.nick, message=message)
+        yield away_event(uid, user.nick, message)
+
+
+def away_event(uid: str, nick: str, message: str) -> ev.UserAway:
+    """The user is away, or back (empty message)."""
+    return ev.UserAway(actor_uid=uid, target=uid, nick=nick, message=message)
 
 
 def decide_setname(state: ServerState, uid: str, realname: str) -> Iterator[ev.Event]:

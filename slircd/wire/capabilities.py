@@ -26,6 +26,11 @@ CAP_NOTIFY: Final = 1 << 14
 STANDARD_REPLIES: Final = 1 << 15
 SASL: Final = 1 << 16
 ACCOUNT_REGISTRATION: Final = 1 << 17
+# 1 << 18 to 1 << 23 belong to history and to clients that share a user.
+NO_IMPLICIT_NAMES: Final = 1 << 24
+EXTENDED_MONITOR: Final = 1 << 25
+PRE_AWAY: Final = 1 << 26
+EXTENDED_ISUPPORT: Final = 1 << 27
 
 CAPABILITIES: Final[dict[str, int]] = {
     "account-notify": ACCOUNT_NOTIFY,
@@ -35,19 +40,25 @@ CAPABILITIES: Final[dict[str, int]] = {
     "cap-notify": CAP_NOTIFY,
     "chghost": CHGHOST,
     "draft/account-registration": ACCOUNT_REGISTRATION,
+    "draft/extended-isupport": EXTENDED_ISUPPORT,
+    "draft/extended-monitor": EXTENDED_MONITOR,
+    "draft/no-implicit-names": NO_IMPLICIT_NAMES,
+    "draft/pre-away": PRE_AWAY,
     "echo-message": ECHO_MESSAGE,
     "extended-join": EXTENDED_JOIN,
+    "extended-monitor": EXTENDED_MONITOR,
     "invite-notify": INVITE_NOTIFY,
     "labeled-response": LABELED_RESPONSE,
     "message-tags": MESSAGE_TAGS,
     "multi-prefix": MULTI_PREFIX,
+    "no-implicit-names": NO_IMPLICIT_NAMES,
     "sasl": SASL,
     "server-time": SERVER_TIME,
     "setname": SETNAME,
     "standard-replies": STANDARD_REPLIES,
     "userhost-in-names": USERHOST_IN_NAMES,
 }
-"""Name to bit, in the order in which they are listed."""
+"""Name to bit, in the order in which they are listed; a draft that was ratified keeps its old name beside the new."""
 
 TAGGING: Final = SERVER_TIME | ACCOUNT_TAG | MESSAGE_TAGS
 """The capabilities that decide which tags are before a line."""

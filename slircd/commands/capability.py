@@ -1,0 +1,131 @@
+"""CAP: which extensions there are, with their limits, and who has asked for which (IRCv3 capability-negotiation).
+
+What a capability's value says is read from the limit that enforces it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from slircd.commands.registration import Step, register_if_complete
+from slircd.commands.registry import Context, Phase, command
+from slircd.services.sasl import mechanisms
+from slircd.wire.capabilities import CAP_NOTIFY, CAPABILITIES, names_of
+from slircd.wire.line import Line
+from slircd.wire.message import truncate_utf8, wrap
+from slircd.wire.numerics import ERR_INVALIDCAPCMD, NumericError
+
+if TYPE_CHECKING:
+    from slircd.network.server import IRCServer
+    from slircd.network.session import Session
+
+ROOM: Final = 400
+"""Bytes of names in one line; leaves room for the server's name and the nick."""
+
+MAX_REFUSED: Final = 100
+"""Bytes of a refused request that are repeated to the client."""
+
+
+def offered(server: IRCServer, session: Session) -> dict[str, str | None]:
+    """The capabilities that the client of `session` may see now, and their values."""
+    return {name: _value(server, session, name) for name in CAPABILITIES}
+
+
+def _value(server: IRCServer, session: Session, name: str) -> str | None:
+    """The value of a capability, or None."""
+    if name == "sasl":
+        return ",".join(mechanisms(server.accounts, session))
+    if name == "draft/account-registration":
+        config = server.config.accounts
+        words = ["custom-account-name"]
+        words += ["before-connect"] if config.before_connect else []
+        words += ["email-required"] if config.require_email else []
+        return ",".join(words)
+    return None
+
+
+def _words(capabilities: dict[str, str | None]) -> list[str]:
+    """Capabilities as CAP LS 302 shows them."""
+    return [name if value is None else f"{name}={value}" for name, value in capabilities.items()]
+
+
+@command("CAP", params=1, phase=Phase.ANY)
+async def cap(ctx: Context, subcommand: str, argument: str = "") -> None:
+    """CAP LS [302] | LIST | REQ :<capabilities> | END  (IRCv3 capability-negotiation)
+
+    Says which extensions the server has, and asks for them.
+    """
+    verb = subcommand.upper()
+    if verb == "LS":
+        _ls(ctx, argument)
+    elif verb == "LIST":
+        _lines(ctx, "LIST", names_of(ctx.caps), several=True)
+    elif verb == "REQ":
+        _req(ctx, argument)
+    elif verb == "END":
+        if ctx.session.registration is not None:
+            ctx.session.registration.take(Step.CAP_END)
+            await register_if_complete(ctx)
+    else:
+        raise NumericError(ERR_INVALIDCAPCMD, subcommand)
+
+
+def _ls(ctx: Context, version: str) -> None:
+    session = ctx.session
+    if session.registration is not None:
+        session.registration.take(Step.CAP_BEGIN)
+    modern = version.isascii() and version.isdigit() and int(version[:9]) >= 302
+    if modern:
+        session.caps |= CAP_NOTIFY
+        session.sees_values = True
+    known = offered(ctx.server, session)
+    _lines(ctx, "LS", _words(known) if modern else list(known), several=modern)
+
+
+def _lines(ctx: Context, verb: str, names: list[str], *, several: bool) -> None:
+    head = f"CAP {ctx.nick} {verb}"
+    lines = list(wrap(names, ROOM)) if several else [" ".join(names)]
+    for more in lines[:-1]:
+        ctx.from_server(f"{head} * :{more}")
+    ctx.from_server(f"{head} :{lines[-1] if lines else ''}")
+
+
+def _req(ctx: Context, argument: str) -> None:
+    session = ctx.session
+    if session.registration is not None:
+        session.registration.take(Step.CAP_BEGIN)
+    known = offered(ctx.server, session)
+    caps = session.caps
+    for word in argument.split():
+        name = word.removeprefix("-")
+        bit = CAPABILITIES[name] if name in known else 0
+        if not bit:
+            ctx.from_server(f"CAP {ctx.nick} NAK :{truncate_utf8(argument, MAX_REFUSED)}")
+            return
+        caps = caps & ~bit if word.startswith("-") else caps | bit
+    # The answer goes out with the tags of before: the client cannot know yet that it has what it asked for.  A list
+    # that does not fit into one line is spread over several, and never cut in a name.
+    lines = list(wrap(argument.split(), ROOM)) if len(argument) > ROOM else [argument]
+    for line in lines:
+        ctx.from_server(f"CAP {ctx.nick} ACK :{line}")
+    session.caps = caps
+
+
+def announce_changes(server: IRCServer, before: dict[Session, dict[str, str | None]]) -> None:
+    """Tell clients which capabilities have come, gone, or have other values (IRCv3 cap-notify).
+
+    `before` is what each session was offered.
+    """
+    for session, old in before.items():
+        if session.is_closed or not session.caps & CAP_NOTIFY:
+            continue
+        new = offered(server, session)
+        gone = [name for name in old if name not in new]
+        come = {name: value for name, value in new.items() if name not in old or old[name] != value}
+        for name in gone:
+            session.caps &= ~CAPABILITIES[name]
+        head = f":{server.server_name} CAP {session.display_nick}"
+        for text in wrap(gone, ROOM):
+            session.send(Line(f"{head} DEL :{text}"))
+        for text in wrap(_words(come) if session.sees_values else come, ROOM):
+            session.send(Line(f"{head} NEW :{text}"))

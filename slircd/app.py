@@ -288,20 +288,19 @@ class SlircdService(Tree):
         if not config.admin.enabled:
             return []
         # A tenth of a second of imports, which a server without the API need not pay.
-        from twisted.web.server import Site
-
         from slircd.admin.app import AdminAPI
         from slircd.admin.auth import Authenticator
+        from slircd.admin.call import Backend
+        from slircd.admin.past import PastInThreads
+        from slircd.admin.site import AdminSite
         from slircd.metrics import Metrics
 
         metrics = Metrics(self.server)
         self.server.bus.subscribe("metrics", metrics.event)
         self.store.watch_commits(metrics.committed)
         authenticator = Authenticator(self._admin_users, self.server.passwords, reactor)
-        api = AdminAPI(self.server, config.database.url, metrics, authenticator)
-        site: Any = Site(api.app.resource(), reactor=reactor)
-        site.displayTracebacks = False
-        site.noisy = False
+        api = AdminAPI(Backend(self.server, PastInThreads(config.database.url), metrics, authenticator))
+        site: Any = AdminSite(api.resource(), reactor)
         plan = Plan(
             key="admin",
             name=f"{config.admin.address}:{config.admin.port}",

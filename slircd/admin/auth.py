@@ -11,7 +11,7 @@ import hmac
 from base64 import b64decode
 from collections.abc import Callable, Mapping
 from secrets import token_bytes
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from slircd.admin.errors import HTTPError
 from slircd.security.guessing import Guessing
@@ -20,10 +20,18 @@ if TYPE_CHECKING:
     from slircd.config.sections import AdminUser
     from slircd.security.passwords import Passwords
 
+CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="slircd", charset="UTF-8"'}
 REMEMBER_S: Final = 300
 MAX_REMEMBERED: Final = 1000
 ROLES: Final = ("read", "admin")
 """Lowest first; each has what the ones before it have."""
+
+
+class Caller(NamedTuple):
+    """Who asks."""
+
+    name: str
+    role: str
 
 
 class Authenticator:
@@ -38,12 +46,12 @@ class Authenticator:
         self._verified: dict[bytes, float] = {}
         self._guessing = Guessing(clock, per_address=10, per_account=10**9, window_s=600)
 
-    async def require(self, request: Any, role: str) -> str:
-        """The name of the user who asks, who has at least `role`.  Raises HTTPError 401, 403 or 429."""
+    async def require(self, request: Any, role: str) -> Caller:
+        """The user who asks, who has at least `role`.  Raises HTTPError 401, 403 or 429."""
         address = request.getClientAddress().host if hasattr(request.getClientAddress(), "host") else ""
         header = request.getHeader("authorization")
         if not header:
-            raise HTTPError(401, "Log in with HTTP Basic")
+            raise HTTPError(401, "Log in with HTTP Basic", headers=CHALLENGE)
         name, password = _parse(header)
         user = self._users().get(name)
         if self._guessing.refuses(address, name):
@@ -51,11 +59,11 @@ class Authenticator:
         hashed = user.password_hash if user is not None else None
         if hashed is None or not await self._is_right(name, hashed, password):
             self._guessing.failed(address, name)
-            raise HTTPError(401, "Wrong user or password")
+            raise HTTPError(401, "Wrong user or password", headers=CHALLENGE)
         self._guessing.succeeded(address, name)
         if user is None or ROLES.index(user.role) < ROLES.index(role):
             raise HTTPError(403, f"You need the role {role}")
-        return name
+        return Caller(name, user.role)
 
     async def _is_right(self, name: str, hashed: str, password: str) -> bool:
         now = self._clock.seconds()
@@ -78,5 +86,5 @@ def _parse(header: str) -> tuple[str, str]:
     except (binascii.Error, UnicodeDecodeError):
         colon = ""
     if scheme.lower() != "basic" or not colon:
-        raise HTTPError(401, "Log in with HTTP Basic")
+        raise HTTPError(401, "Log in with HTTP Basic", headers=CHALLENGE)
     return name, password

@@ -23,6 +23,9 @@ BATCH: Final = 2_000
 """Rows in memory at a time; few enough to stay in the processor's cache until they are used."""
 
 
+MAX_ID: Final = 2**63 - 1
+
+
 class LogError(Exception):
     """A log cannot be read; the text says why."""
 
@@ -46,18 +49,22 @@ def log_url(text: str) -> URL:
 
 
 class Selection(TypedDict, total=False):
-    """Which rows: with a higher id, no earlier and no later than two timestamps, of one target, type or actor.
+    """Which rows: with an id between two others, no earlier and no later than two timestamps, of one target, type,
+    some types, or one actor.
 
-    `limit` is how many are read at a time.
+    `limit` is how many are read at a time; `newest` turns the order round.
     """
 
     after_id: int
+    before_id: int | None
     since: str | None
     until: str | None
     target: str | None
     event_type: str | None
+    types: Sequence[str] | None
     actor: str | None
     limit: int
+    newest: bool
 
 
 class LogReader:
@@ -177,6 +184,7 @@ class LogReader:
         query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id"))
         parameters: dict[str, Any] = {"after_id": selection.get("after_id", 0)}
         for name, condition in (
+            ("before_id", EVENTS.c.id < bindparam("before_id")),
             ("target", EVENTS.c.target == bindparam("target")),
             ("event_type", EVENTS.c.event_type == bindparam("event_type")),
             ("actor", EVENTS.c.actor_uid == bindparam("actor")),
@@ -186,8 +194,18 @@ class LogReader:
             if selection.get(name) is not None:
                 query = query.where(condition)
                 parameters[name] = selection.get(name)
+        types = selection.get("types")
+        if types is not None:
+            names = {f"type_{index}": name for index, name in enumerate(types)}
+            query = query.where(EVENTS.c.event_type.in_([bindparam(name) for name in names]))
+            parameters.update(names)
         size = min(selection.get("limit", BATCH), BATCH)
-        compiled = query.order_by(EVENTS.c.id).limit(size).compile(self._opened)
+        newest = selection.get("newest", False)
+        if newest and selection.get("before_id") is None:
+            query = query.where(EVENTS.c.id < bindparam("before_id"))
+            parameters["before_id"] = MAX_ID
+        order = EVENTS.c.id.desc() if newest else EVENTS.c.id
+        compiled = query.order_by(order).limit(size).compile(self._opened)
         statement = str(compiled)
         while True:
             bound: Any = compiled.construct_params(parameters)
@@ -199,7 +217,7 @@ class LogReader:
             yield batch
             if len(batch) < size:
                 return
-            parameters["after_id"] = batch[-1][0]
+            parameters["before_id" if newest else "after_id"] = batch[-1][0]
 
 
 def _quoted(path: Path) -> str:

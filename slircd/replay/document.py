@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from slircd.state.model import Account, Channel, ServerState, User
+from slircd.state.model import Account, Channel, NetworkBan, ServerState, User
 
 VERSION: Final = 1
 MASKED: Final = "*"
@@ -180,11 +180,14 @@ def account_view(account: Account) -> AccountView:
 
 def ban_views(state: ServerState) -> list[BanView]:
     """The network bans of a document."""
-    return [
-        BanView(kind=kind, mask=ban.mask, reason=ban.reason, set_by=ban.set_by, set_at=ban.set_at, expires=ban.expires)
-        for kind, bans in sorted(state.bans.items())
-        for _, ban in sorted(bans.items())
-    ]
+    return [ban_view(kind, ban) for kind, bans in sorted(state.bans.items()) for _, ban in sorted(bans.items())]
+
+
+def ban_view(kind: str, ban: NetworkBan) -> BanView:
+    """One network ban of a document."""
+    return BanView(
+        kind=kind, mask=ban.mask, reason=ban.reason, set_by=ban.set_by, set_at=ban.set_at, expires=ban.expires
+    )
 
 
 def channel_view(state: ServerState, channel: Channel, *, show_keys: bool = False) -> ChannelView:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from slircd.commands import multiline
 from slircd.commands.registration import Step, register_if_complete
 from slircd.commands.registry import Context, Phase, command
 from slircd.services.sasl import mechanisms
@@ -28,7 +29,8 @@ MAX_REFUSED: Final = 100
 
 def offered(server: IRCServer, session: Session) -> dict[str, str | None]:
     """The capabilities that the client of `session` may see now, and their values."""
-    return {name: _value(server, session, name) for name in CAPABILITIES}
+    names = [name for name in CAPABILITIES if name != "draft/relaymsg" or server.config.relay.enabled]
+    return {name: _value(server, session, name) for name in names}
 
 
 def _value(server: IRCServer, session: Session, name: str) -> str | None:
@@ -41,6 +43,10 @@ def _value(server: IRCServer, session: Session, name: str) -> str | None:
         words += ["before-connect"] if config.before_connect else []
         words += ["email-required"] if config.require_email else []
         return ",".join(words)
+    if name == "draft/multiline":
+        return multiline.capability_value(server.config.limits)
+    if name == "draft/relaymsg":
+        return server.config.relay.separator
     return None
 
 

@@ -31,6 +31,7 @@ def isupport_tokens(config: Config) -> dict[str, str | int | None]:
         "CHANMODES": CHANNEL_MODES.chanmodes,
         "CHANNELLEN": limits.channellen,
         "CHANTYPES": "#",
+        **({"CLIENTTAGDENY": ",".join(limits.client_tags_denied)} if limits.client_tags_denied else {}),
         "DEAF": "D",
         "ELIST": "CMNTU",
         "EXCEPTS": "e",

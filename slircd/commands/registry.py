@@ -165,6 +165,11 @@ class Context:
         if not self.has_privilege(privilege):
             raise NumericError(ERR_NOPRIVILEGES)
 
+    def client_tags(self) -> Mapping[str, str] | None:
+        """The client-only tags of the command that may be passed on; None if there are none."""
+        tags = self.message.tags
+        return (self.server.client_tags.of(tags) or None) if tags else None
+
     def channel(self, name: str) -> ChannelService:
         """The live channel of this name; raises ERR_NOSUCHCHANNEL."""
         return self.server.channels.named(name)
@@ -235,6 +240,23 @@ class Context:
             if first and self._answers is not None:
                 self._covered = len(self._answers)
 
+    def send_whole(self, lines: Iterable[Line]) -> None:
+        """Answer with lines that are one batch already: if they are all of the answer, a label goes on the first."""
+        first = self._answers is not None and not self._answers
+        for line in lines:
+            self.send(line)
+        if first and self._answers is not None:
+            self._covered = len(self._answers)
+
+    def put_off(self) -> None:
+        """The answer to the label comes with a later command, which will `take_over` the label."""
+        self._answers = self.label = None
+
+    def take_over(self, label: str | None) -> None:
+        """Answer the label of an earlier command."""
+        self.label = label
+        self._answers = None if label is None else []
+
     def refuse(self, error: NumericError | StandardReply) -> None:
         """Answer with the error that a rule or the order raised."""
         if isinstance(error, NumericError):
@@ -302,8 +324,3 @@ def check(entry: Command, ctx: Context) -> None:
 def arguments(entry: Command, params: tuple[str, ...]) -> tuple[str, ...]:
     """The parameters that the handler can take."""
     return params if entry.max_params is None else params[: entry.max_params]
-
-
-def tags_of(message: Message) -> Mapping[str, str]:
-    """The client-only tags of a message (names that begin with +), to be passed on."""
-    return {name: value for name, value in message.tags.items() if name.startswith("+")}

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from slircd.config.sections import PASSWORD_HASH, Config
 from slircd.rules.privileges import PRIVILEGES
+from slircd.wire.client_tags import ENTRY
 from slircd.wire.names import valid_host, valid_server_name
 
 MASKED: Final = "********"
@@ -197,6 +198,9 @@ def _check_together(config: Config) -> Iterator[Problem]:
     yield from _check_listen(config)
     yield from _check_opers(config)
     yield from _networks("throttle.exempt", config.throttle.exempt)
+    for entry in config.limits.client_tags_denied:
+        if not ENTRY.fullmatch(entry):
+            yield Problem("limits.client_tags_denied", show(entry), "*, a tag's name without its +, or -NAME")
     yield from _check_admin(config)
     if config.accounts.require_email and not config.mail.enabled:
         yield Problem("accounts.require_email", "true", "true only where [mail] says how mail is sent")

@@ -161,6 +161,16 @@ class Limits(Section, frozen=True, kw_only=True):
     sendq_bytes: Annotated[
         int, Meta(ge=65_536, le=1 << 30, description="Bytes that may wait for a client that reads slowly")
     ] = 1_048_576
+    multiline_lines: Annotated[
+        int, Meta(ge=2, le=1000, description="Lines of one multiline message (CAP draft/multiline)")
+    ] = 32
+    multiline_bytes: Annotated[
+        int, Meta(ge=512, le=65_536, description="Bytes of one multiline message, its line breaks included")
+    ] = 4096
+    client_tags_denied: Annotated[
+        list[str],
+        Meta(description="Client-only tags that are not passed on, without their +; * for all, -NAME for an exception"),
+    ] = field(default_factory=list)
     recvq_bytes: Annotated[
         int, Meta(ge=8_192, le=1 << 30, description="Bytes that may wait from a client that sends too fast")
     ] = 65_536
@@ -247,6 +257,22 @@ class Accounts(Section, frozen=True, kw_only=True):
         int, Meta(ge=1, le=10_000, description="The same for one account, by addresses that it does not know")
     ] = 30
     failure_window_s: Annotated[int, Meta(ge=1, le=86_400, description="Seconds over which failures count")] = 600
+
+
+class Relay(Section, frozen=True, kw_only=True):
+    """Bridges to other networks: RELAYMSG speaks for people who are there."""
+
+    enabled: Annotated[bool, Meta(description="Whether RELAYMSG is there")] = True
+    separator: Annotated[
+        str,
+        Meta(
+            pattern=r"^[/:.~$%]$",
+            description="Character that every relayed nick has, and that no nick of this network can have",
+        ),
+    ] = "/"
+    channel_operators: Annotated[
+        bool, Meta(description="Whether operators of a channel may relay to it; others need the privilege `relaymsg`")
+    ] = True
 
 
 class Mail(Section, frozen=True, kw_only=True):
@@ -352,6 +378,7 @@ class Config(Section, frozen=True, kw_only=True):
     cloak: CloakSection = CloakSection()
     passwords: PasswordsSection = PasswordsSection()
     accounts: Accounts = Accounts()
+    relay: Relay = Relay()
     mail: Mail = Mail()
     admin: Admin = Admin()
     secrets_file: Annotated[
@@ -405,7 +432,7 @@ BUILT_IN_CLASSES: Final[dict[str, OperClass]] = {
             "flood-exempt",
         ],
     ),
-    "netadmin": OperClass(inherits=["oper"], privileges=["die", "override", "rehash", "samode"]),
+    "netadmin": OperClass(inherits=["oper"], privileges=["die", "override", "rehash", "relaymsg", "samode"]),
 }
 
 DEFAULT_LISTEN: Final = (Listen(port=6667), Listen(port=6697, tls=True))

@@ -36,6 +36,7 @@ from slircd.services.accounts import Accounts
 from slircd.services.directory import SERVICES
 from slircd.services.enforcement import Enforcement
 from slircd.state.model import ServerState
+from slircd.wire.client_tags import ClientTags
 
 if TYPE_CHECKING:
     from slircd.config.sections import Config
@@ -216,6 +217,8 @@ class IRCServer(MultiService):
         self.config = config
         self.isupport = list(isupport_lines(config))
         """The tokens of each RPL_ISUPPORT line."""
+        self.client_tags = ClientTags(config.limits.client_tags_denied)
+        """Which client-only tags are passed on."""
         self._privileges: dict[str, frozenset[str]] = {}
         self.throttle.configure(config.throttle, config.limits.clients)
         announce_changes(self, before)

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from slircd.commands import families as families  # fills the registry
+from slircd.commands.multiline import OpenBatch, collects
 from slircd.commands.registration import Registration
 from slircd.commands.registry import COMMANDS, Context, arguments, check
 from slircd.events.bus import StoreUnavailable
@@ -26,7 +27,7 @@ from slircd.network.outbox import Outbox
 from slircd.rules.user import decide_disconnect
 from slircd.security.certificates import peer_fingerprint
 from slircd.security.flood import Bucket
-from slircd.wire.capabilities import LABELED_RESPONSE, SERVER_TIME
+from slircd.wire.capabilities import LABELED_RESPONSE, MULTILINE, SERVER_TIME
 from slircd.wire.line import Line
 from slircd.wire.message import LineTooLong, MalformedLine, Message, NotUtf8, parse
 from slircd.wire.numerics import ERR_INPUTTOOLONG, ERR_UNKNOWNCOMMAND, ERR_YOUREBANNEDCREEP, NumericError, StandardReply
@@ -69,6 +70,7 @@ class Session:
         "last_message_s",
         "listener",
         "monitored",
+        "open_batch",
         "outbox",
         "pending_login",
         "received",
@@ -122,6 +124,8 @@ class Session:
         self.sasl_data = ""
         self.pending_login: tuple[str, str] | None = None
         """Account and method of a log-in before registration."""
+        self.open_batch: OpenBatch | None = None
+        """The multiline message that the client is sending."""
         self._last_line = now
         self._pinged = False
         self._ping_timer: Any = None
@@ -354,6 +358,9 @@ class Session:
             if entry is None:
                 raise NumericError(ERR_UNKNOWNCOMMAND, message.command)
             check(entry, context)
+            if (self.open_batch is not None or (message.tags and self.caps & MULTILINE)) and collects(context):
+                context.finish()
+                return
             if self.server.bans.tables.has_shuns and entry.name not in SHUNNED_MAY and self._is_shunned():
                 context.finish()
                 return

@@ -12,6 +12,7 @@ PRIVILEGES: Final[dict[str, str]] = {
     "kill": "KILL: disconnect a user",
     "override": "enter, speak, and change modes, topics and members where channels would refuse",
     "rehash": "REHASH: read configuration, certificates and MOTD again",
+    "relaymsg": "RELAYMSG: speak on a channel for people of another network",
     "sajoin": "SAJOIN: make a user join a channel",
     "samode": "SAMODE: change modes of any channel",
     "sanick": "SANICK: change a user's nick",

@@ -31,6 +31,8 @@ NO_IMPLICIT_NAMES: Final = 1 << 24
 EXTENDED_MONITOR: Final = 1 << 25
 PRE_AWAY: Final = 1 << 26
 EXTENDED_ISUPPORT: Final = 1 << 27
+MULTILINE: Final = 1 << 28
+RELAYMSG: Final = 1 << 29
 
 CAPABILITIES: Final[dict[str, int]] = {
     "account-notify": ACCOUNT_NOTIFY,
@@ -42,8 +44,10 @@ CAPABILITIES: Final[dict[str, int]] = {
     "draft/account-registration": ACCOUNT_REGISTRATION,
     "draft/extended-isupport": EXTENDED_ISUPPORT,
     "draft/extended-monitor": EXTENDED_MONITOR,
+    "draft/multiline": MULTILINE,
     "draft/no-implicit-names": NO_IMPLICIT_NAMES,
     "draft/pre-away": PRE_AWAY,
+    "draft/relaymsg": RELAYMSG,
     "echo-message": ECHO_MESSAGE,
     "extended-join": EXTENDED_JOIN,
     "extended-monitor": EXTENDED_MONITOR,

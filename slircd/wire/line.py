@@ -22,10 +22,11 @@ class Line:
 
     `body` is the line with its source and without tags and CR LF; what is beyond 510 bytes is cut at a character.
     `timestamp` is the log's form of its time, `account` the sender's account, `client_tags` the client-only tags that
-    the sender attached; `bot` says that the sender has user mode B.
+    the sender attached; `bot` says that the sender has user mode B.  `server_tags` are shown whatever a client has
+    negotiated: who sends the line has looked.
     """
 
-    __slots__ = ("_cache", "account", "body", "bot", "client_tags", "msgid", "timestamp")
+    __slots__ = ("_cache", "account", "body", "bot", "client_tags", "msgid", "server_tags", "timestamp")
 
     def __init__(
         self,
@@ -36,8 +37,10 @@ class Line:
         msgid: str | None = None,
         client_tags: Mapping[str, str] | None = None,
         bot: bool = False,
+        server_tags: Mapping[str, str] | None = None,
     ) -> None:
         self.body = body
+        self.server_tags = server_tags
         self.timestamp = timestamp
         self.account = account
         self.msgid = msgid
@@ -55,7 +58,9 @@ class Line:
 
     def encoded_with(self, caps: int, extra: Mapping[str, str] | None) -> bytes:
         """As `encoded`, with tags of this one recipient (label, batch) in front; not cached."""
-        tags = dict(extra) if extra else {}
+        tags = dict(self.server_tags) if self.server_tags else {}
+        if extra:
+            tags.update(extra)
         if caps & SERVER_TIME and self.timestamp:
             tags["time"] = server_time(self.timestamp)
         if caps & ACCOUNT_TAG and self.account:

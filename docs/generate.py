@@ -18,7 +18,7 @@ from slircd.commands import families as families  # fills the registry
 from slircd.commands.registry import COMMANDS
 from slircd.config.example import to_toml
 from slircd.config.load import describe, description, key_names, strip_annotated
-from slircd.config.sections import AdminUser, Config, Dnsbl, Listen, Oper, OperClass, Section
+from slircd.config.sections import AdminUser, Config, Dnsbl, Keep, Listen, Oper, OperClass, Section
 from slircd.events.types import EVENT_TYPES, ModeDelta
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.extbans import EXTBANS
@@ -106,6 +106,7 @@ def configuration() -> str:
     for title, section in (
         ("[[listen]]", Listen),
         ("[[dnsbl]]", Dnsbl),
+        ('retention.families."TYPE"', Keep),
         ("admin.users.NAME", AdminUser),
         ("opers.NAME", Oper),
         ("oper_classes.NAME", OperClass),

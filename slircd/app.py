@@ -37,7 +37,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from slircd.about import version
-from slircd.config.load import ConfigError, Problem, load
+from slircd.config.load import DEFAULT_FILE, ConfigError, Problem, read_config
 from slircd.config.sections import AdminUser, Config, Oper
 from slircd.events.bus import ClockBehindLog
 from slircd.events.migrate import SchemaError
@@ -68,7 +68,6 @@ from slircd.state.feed import Damaged
 txaio.use_twisted()
 log = txaio.make_logger()
 
-DEFAULT_FILE: Final = "slircd.toml"
 HASH_THREADS: Final = 2
 
 
@@ -95,14 +94,6 @@ class ExitWithMessage(SystemExit):
 
 
 # --- configuration ------------------------------------------------------------------------------------------------
-
-
-def read_config(file: str | None) -> tuple[Config, str]:
-    """The configuration, and the file that it stands in.  Raises ConfigError."""
-    path = file or DEFAULT_FILE
-    if file is None and not Path(path).exists():
-        return Config(), path
-    return load(path), path
 
 
 def with_admin(config: Config, password_hash: str) -> Config:

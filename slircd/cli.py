@@ -1,59 +1,50 @@
-"""The `slircd` command: helps to write configuration.  The server itself is started with `twistd slircd`."""
+"""The `slircd` command: a thin place; each group of commands stands where its subject does.
+
+The server itself is started with `twistd slircd`.
+"""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from importlib import import_module
+from typing import Final
 
 import click
 
 from slircd.about import version
-from slircd.config.example import example as example_text
-from slircd.config.example import show as show_text
-from slircd.config.load import ConfigError, load, to_plain
-from slircd.config.sections import Config
+
+GROUPS: Final[dict[str, tuple[str, str]]] = {
+    "config": ("slircd.config.cli:config", "Check, show and write configuration."),
+    "events": ("slircd.retention.cli:events", "Prune, redact, export, import the event log; its figures."),
+}
+"""Groups by name: where they are, and what the help says of them.  They are imported when they are used."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Groups(click.Group):
+    """A group whose subgroups are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *GROUPS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in GROUPS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = GROUPS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any group."""
+        rows = [(name, text) for name, (_, text) in GROUPS.items()]
+        rows += [(name, command.get_short_help_str(80)) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+
+
+@click.group(cls=_Groups, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version(), prog_name="slircd")
 def main() -> None:
     """Tools for an slircd server.  Start the server itself with `twistd -n slircd`."""
-
-
-@main.group()
-def config() -> None:
-    """Check, show and write configuration."""
-
-
-def _load(path: Path | None) -> Config:
-    if path is None:
-        return Config()
-    try:
-        return load(path)
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
-
-
-@config.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="slircd.toml")
-def check(file: Path) -> None:
-    """Say whether FILE (slircd.toml) is right; exit status 1 and one line for each mistake if not."""
-    _load(file)
-    click.echo(f"{file}: no mistakes found")
-
-
-@config.command()
-def example() -> None:
-    """Print a complete configuration, with every key explained and at its default."""
-    click.echo(example_text(), nl=False)
-
-
-@config.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
-def show(file: Path | None) -> None:
-    """Print the configuration in force with FILE, or the defaults; secrets are masked."""
-    click.echo(show_text(to_plain(_load(file))), nl=False)
 
 
 @main.command("hash-password")

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from slircd.config.load import describe, description, key_names, strip_annotated
-from slircd.config.sections import BUILT_IN_CLASSES, DEFAULT_LISTEN, Config, Listen, Oper, OperClass, Section
+from slircd.config.sections import BUILT_IN_CLASSES, DEFAULT_LISTEN, Config, Keep, Listen, Oper, OperClass, Section
 from slircd.rules.privileges import PRIVILEGES
 
 _HEAD = """\
@@ -70,6 +70,12 @@ def _holds_tables(inner: Any) -> bool:
 
 
 def _samples() -> Iterator[str]:
+    yield ""
+    yield "# Rules for events that change no state, by type or family; the most specific one counts."
+    yield '#[retention.families."oper.login"]'
+    yield from (
+        line if line.startswith("#") else f"#{line}" for line in _keys(Keep, {"keep_days": 365, "keep_events": 0})
+    )
     yield ""
     yield "# Operators.  The operator `admin` (class netadmin) is there unless you define one of that name; its"
     yield "# password is made at the first start.  Built-in classes: " + ", ".join(BUILT_IN_CLASSES) + "."

@@ -14,11 +14,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from slircd.config.sections import PASSWORD_HASH, Config
+from slircd.events.types import EVENT_TYPES
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.client_tags import ENTRY
 from slircd.wire.names import valid_host, valid_server_name
 
 MASKED: Final = "********"
+DEFAULT_FILE: Final = "slircd.toml"
 
 
 class Problem(NamedTuple):
@@ -58,6 +60,14 @@ def load(path: str | Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(file, Problem("", "is not TOML", str(error))) from None
     return parse(data, file)
+
+
+def read_config(file: str | None) -> tuple[Config, str]:
+    """The configuration, and the file that it stands in.  Raises ConfigError."""
+    path = file or DEFAULT_FILE
+    if file is None and not Path(path).exists():
+        return Config(), path
+    return load(path), path
 
 
 def parse(data: dict[str, Any], file: str) -> Config:
@@ -202,6 +212,7 @@ def _check_together(config: Config) -> Iterator[Problem]:
         if not ENTRY.fullmatch(entry):
             yield Problem("limits.client_tags_denied", show(entry), "*, a tag's name without its +, or -NAME")
     yield from _check_admin(config)
+    yield from _check_retention(config)
     if config.accounts.require_email and not config.mail.enabled:
         yield Problem("accounts.require_email", "true", "true only where [mail] says how mail is sent")
 
@@ -237,6 +248,14 @@ def _check_admin(config: Config) -> Iterator[Problem]:
     for name, user in admin.users.items():
         if user.password_hash is None:
             yield Problem(f"admin.users.{name}.password_hash", "nothing", "a hash made by `slircd hash-password`")
+
+
+def _check_retention(config: Config) -> Iterator[Problem]:
+    free = [name for name, cls in EVENT_TYPES.items() if cls.state_free]
+    names = sorted({*free, *(f"{name.partition('.')[0]}.*" for name in free)})
+    for name in config.retention.families:
+        if name not in names:
+            yield Problem(f'retention.families."{name}"', "a name that is none", _known(name, names))
 
 
 def _check_opers(config: Config) -> Iterator[Problem]:

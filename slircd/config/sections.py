@@ -126,6 +126,40 @@ class Database(Section, frozen=True, kw_only=True):
     ] = False
 
 
+class Keep(Section, frozen=True, kw_only=True):
+    """What is kept of events: an event goes when it is too old, or when too many newer ones are there."""
+
+    keep_days: Annotated[int, Meta(ge=0, le=36_500, description="Days that events are kept; 0: for ever")] = 0
+    keep_events: Annotated[
+        int, Meta(ge=0, le=1_000_000_000_000, description="Newest events that are kept; 0: all of them")
+    ] = 0
+
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether nothing ever goes."""
+        return not self.keep_days and not self.keep_events
+
+
+class KeepState(Keep, frozen=True, kw_only=True):
+    """The rule for all events that change the state: they go together, oldest first, up to one moment, the horizon.
+
+    What the server was like at the horizon is kept, so that every later moment can be looked at as before.
+    """
+
+
+class Retention(Section, frozen=True, kw_only=True):
+    """How long the log keeps what.  As it stands here it keeps everything for ever."""
+
+    check_hours: Annotated[
+        float, Meta(gt=0, le=720, description="Hours between two times that the server goes by these rules")
+    ] = 24.0
+    pseudonymise_days: Annotated[
+        int, Meta(ge=0, le=36_500, description="Days after which real addresses become pseudonyms; 0: never")
+    ] = 0
+    state: KeepState = KeepState()
+    families: dict[str, Keep] = field(default_factory=dict)
+
+
 class Targets(Section, frozen=True, kw_only=True):
     """How many targets one command may name (ISUPPORT TARGMAX)."""
 
@@ -371,6 +405,7 @@ class Config(Section, frozen=True, kw_only=True):
     listen: list[Listen] = field(default_factory=list)
     tls: Tls = Tls()
     database: Database = Database()
+    retention: Retention = Retention()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     flood: Flood = Flood()

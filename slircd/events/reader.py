@@ -137,6 +137,11 @@ class LogReader:
             )
 
     @property
+    def is_sqlite(self) -> bool:
+        """Whether the log is a file."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
     def _opened(self) -> Connection:
         if self._connection is None:
             raise RuntimeError("the log is not open")

@@ -40,6 +40,7 @@ from slircd.about import version
 from slircd.config.load import DEFAULT_FILE, ConfigError, Problem, read_config
 from slircd.config.sections import AdminUser, Config, Oper
 from slircd.events.bus import ClockBehindLog
+from slircd.events.checkpoints import DamagedBase
 from slircd.events.migrate import SchemaError
 from slircd.events.store import SQLStore, StoreError
 from slircd.events.types import SERVER, OperRehash
@@ -321,7 +322,7 @@ class SlircdService(Tree):
         """Open the log, replay it, serve."""
         try:
             super().startService()
-        except (CannotListen, StoreError, SchemaError, ClockBehindLog) as error:
+        except (CannotListen, StoreError, SchemaError, ClockBehindLog, DamagedBase) as error:
             raise ExitWithMessage(str(error)) from None
         except Damaged as error:
             raise ExitWithMessage(f"the log cannot be replayed: {error}") from None

@@ -28,6 +28,7 @@ from slircd.network.server import IRCServer
 from slircd.security.cloak import Cloak
 from slircd.security.passwords import Passwords, hash_now
 from slircd.state.apply import Stamp, apply
+from slircd.state.livedigest import LiveDigest
 from slircd.state.model import ServerState
 from slircd.state.snapshot import digest
 from slircd.wire.message import Message
@@ -180,6 +181,7 @@ class World:
             order=order,
         )
         self.server.startService()
+        self.server.bus.live_digest = self.live_digest = LiveDigest(self.server.state)
         self.turn()
 
     @property
@@ -258,6 +260,7 @@ class ServerTestCase(unittest.TestCase):
 
     def tearDown(self) -> None:
         self.world.store.commit()
+        self.assertTrue(self.world.live_digest.is_right(), "an event changes more than state.livedigest says")
         if self.world.store.pending == 0:
             self.assertEqual(digest(self.world.state), digest(self.world.replayed()), "live state is not the log's")
 

@@ -153,7 +153,7 @@ class Network(RuleBasedStateMachine):
         state = replay(self.world.store)
         for row in self.world.store._pending:
             add(state, row)
-        assert digest(state) == digest(self.world.state)
+        assert digest(state) == digest(self.world.state) == self.world.live_digest.value()
 
     @invariant()
     def services_are_in_step(self) -> None:

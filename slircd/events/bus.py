@@ -30,6 +30,7 @@ from slircd.events.types import Event
 from slircd.state.admit import admit, consequences
 from slircd.state.apply import Stamp, apply
 from slircd.state.feed import feed, without_gc
+from slircd.state.livedigest import LiveDigest
 from slircd.state.model import ServerState
 
 MAX_AHEAD_S: Final = 300
@@ -182,6 +183,8 @@ class EventBus(Service):
         self._subscriptions: list[Subscription] = []
         self._trouble: str | None = None
         self._full = False
+        self.live_digest: LiveDigest | None = None
+        """The digest of the state, where somebody keeps one: it is told of each event before that is applied."""
         self.on_full: Callable[[bool], None] = _ignore
         """Told that so much waits for the log that nobody may come or be heard, and when that is over."""
         store.on_commit = self._committed
@@ -192,19 +195,21 @@ class EventBus(Service):
     def recover(self, *, allow_future: bool = False) -> int:
         """Bring the state up to the end of the log; to be called once, before the first event.
 
-        Returns the number of events that were applied.  Raises Damaged for a damaged log, and
-        ClockBehindLog if the log's end lies more than five minutes ahead and `allow_future` is False.
+        Returns the number of events that were applied behind the newest checkpoint.  Raises Damaged for a damaged log,
+        DamagedBase for one whose beginning cannot be read, and ClockBehindLog if the log's end lies more than five
+        minutes ahead and `allow_future` is False.
         """
-        head = self._store.head()
+        head = max(self._store.head(), (start := self._store.start()).position)
         ahead = parse_timestamp(head.timestamp) - self._reactor.seconds() if head.timestamp else 0.0
         if ahead > MAX_AHEAD_S and not allow_future:
             raise ClockBehindLog(
                 f"the log ends at {head.timestamp}, {ahead:.0f} seconds ahead of this machine's clock: set the clock, "
                 "or database.allow_future_clock = true"
             )
+        self.state.replace_with(start.state)
         count = 0
         with without_gc():
-            for rows in self._store.batches():
+            for rows in self._store.batches(start.position.id):
                 feed(self.state, rows)
                 count += len(rows)
         self._continue_after(head)
@@ -288,6 +293,8 @@ class EventBus(Service):
                     record, row = self._stamp(
                         entailed, payload if entailed is event else encode_payload(entailed), timestamp
                     )
+                    if self.live_digest is not None:
+                        self.live_digest.touch(entailed)
                     apply(state, entailed, record.stamp)
                     records.append(record)
                     rows.append(row)
@@ -314,13 +321,15 @@ class EventBus(Service):
 
     def _rebuild(self, undone: Sequence[Record]) -> None:
         """Forget a decision that failed half-way: the log, and what is on its way into it, is the truth."""
-        fresh = ServerState()
-        for rows in self._store.batches():
+        fresh, position, _ = self._store.start()
+        for rows in self._store.batches(position.id):
             feed(fresh, rows)
         for record in self._unwritten:
             apply(fresh, record.event, record.stamp)
         self.state.replace_with(fresh)
-        last = self._unwritten[-1].stamp if self._unwritten else self._store.head()
+        if self.live_digest is not None:
+            self.live_digest.forget()
+        last = self._unwritten[-1].stamp if self._unwritten else max(self._store.head(), position)
         self._continue_after(Head(last.id, last.sequence, last.timestamp))
 
     # --- commit ---------------------------------------------------------------------------------------------------

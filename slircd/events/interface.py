@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
 from slircd.events.row import Credential, Head, Row
+from slircd.state.model import ServerState
+
+
+class Start(NamedTuple):
+    """Where a replay begins: a state that is the caller's own, and the place in the log that it was reached at."""
+
+    state: ServerState
+    position: Head
+    """The last event in the state; id 0 for the empty state at the beginning of a log."""
+    digest: str | None = None
+    """The digest that the checkpoint came with; None for the empty state."""
 
 
 class EventStore(Protocol):
@@ -31,6 +42,12 @@ class EventStore(Protocol):
 
     def head(self) -> Head:
         """The newest committed row; blocks, for start-up only."""
+
+    def start(self) -> Start:
+        """Where a replay of the log begins: its newest good checkpoint; blocks, for start-up.
+
+        Raises DamagedBase (events.checkpoints) if the log cannot be replayed at all.
+        """
 
     def read(self, after_id: int = 0) -> Iterator[Row]:
         """The committed rows with a higher id, in order; blocks."""

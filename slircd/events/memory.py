@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from twisted.internet.defer import Deferred, succeed
 
-from slircd.events.interface import ignore_commit, ignore_text
+from slircd.events.interface import Start, ignore_commit, ignore_text
 from slircd.events.row import Credential, Head, Row
+from slircd.state.model import ServerState
+from slircd.state.snapshot import decode_snapshot, encode_snapshot
 
 
 class MemoryStore:
@@ -31,6 +33,7 @@ class MemoryStore:
         self._credentials: dict[tuple[str, str], str] = {}
         self._seconds = seconds
         self._failing = False
+        self._checkpoint: tuple[Head, bytes] | None = None
 
     @property
     def pending(self) -> int:
@@ -76,7 +79,19 @@ class MemoryStore:
         """What a crash leaves: a store with the committed rows."""
         store = MemoryStore(self.rows, automatic=self.automatic, seconds=self._seconds)
         store._credentials = dict(self._credentials)
+        store._checkpoint = self._checkpoint
         return store
+
+    def save(self, state: ServerState, position: Head) -> None:
+        """Keep a checkpoint: the state after the row at `position`."""
+        self._checkpoint = (position, encode_snapshot(state))
+
+    def start(self) -> Start:
+        """The checkpoint, or the empty state."""
+        if self._checkpoint is None:
+            return Start(ServerState(), Head(0, 0, ""))
+        position, saved = self._checkpoint
+        return Start(decode_snapshot(saved), position)
 
     def head(self) -> Head:
         """The newest committed row."""

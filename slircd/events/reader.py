@@ -16,6 +16,9 @@ from sqlalchemy import Connection, Engine, Executable, Select, bindparam, create
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from slircd.events import checkpoints
+from slircd.events.checkpoints import Checkpoint
+from slircd.events.interface import Start
 from slircd.events.row import Head, Row
 from slircd.events.schema import EVENTS, HEAD_REVISION
 
@@ -147,11 +150,41 @@ class LogReader:
             raise RuntimeError("the log is not open")
         return self._connection
 
+    # --- checkpoints ----------------------------------------------------------------------------------------------
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The log's checkpoints, its base among them, the oldest first."""
+        try:
+            return list(checkpoints.find(self._opened))[::-1] if checkpoints.exist(self._opened) else []
+        finally:
+            self._opened.rollback()
+
+    def start(
+        self,
+        *,
+        until_id: int | None = None,
+        until: str | None = None,
+        only_base: bool = False,
+        ignored: list[str] | None = None,
+    ) -> Start:
+        """Where a replay that leads to `until_id` or `until` begins (events.checkpoints.newest)."""
+        try:
+            return checkpoints.newest(
+                self._opened, until_id=until_id, until=until, only_base=only_base, ignored=ignored
+            )
+        finally:
+            self._opened.rollback()
+
     # --- reading --------------------------------------------------------------------------------------------------
 
     def head(self) -> Head:
         """The newest row."""
         return self._one(select(EVENTS).order_by(EVENTS.c.id.desc()).limit(1))
+
+    def head_at(self, timestamp: str) -> Head:
+        """The newest row that is not later than `timestamp`."""
+        ordered = select(EVENTS).order_by(EVENTS.c.timestamp.desc(), EVENTS.c.id.desc())
+        return self._one(ordered.where(EVENTS.c.timestamp <= timestamp).limit(1))
 
     def first(self) -> Head:
         """The oldest row."""

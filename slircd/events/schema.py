@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -44,5 +44,20 @@ CREDENTIALS: Final = Table(
 )
 """Hashes, verifiers, addresses and codes: what must never be in an event, written in the transaction of its event."""
 
-HEAD_REVISION: Final = "0002"
+CHECKPOINTS: Final = Table(
+    "checkpoints",
+    METADATA,
+    Column("event_id", _BIG, primary_key=True, autoincrement=False),
+    Column("sequence", _BIG, nullable=False),
+    Column("timestamp", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("checksum", Text, nullable=False),
+    Column("state", LargeBinary, nullable=False),
+)
+"""States after some events (events.checkpoints): `kind` is checkpoint or base, `version` that of the snapshot, `digest`
+the state's, `checksum` the SHA-256 of `state`, which is zlib-compressed MessagePack."""
+
+HEAD_REVISION: Final = "0003"
 """The newest migration, which makes what stands above."""

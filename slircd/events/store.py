@@ -28,7 +28,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from slircd.events.interface import ignore_commit, ignore_text
+from slircd.events import checkpoints
+from slircd.events.interface import Start, ignore_commit, ignore_text
 from slircd.events.migrate import ensure_schema
 from slircd.events.row import Credential, Head, Row
 from slircd.events.schema import CREDENTIALS, EVENTS
@@ -190,6 +191,15 @@ class SQLStore:
         """The newest committed row."""
         with self._opened.connect() as connection:
             return _read_head(connection)
+
+    def start(self) -> Start:
+        """Where a replay of the log begins: its newest good checkpoint.  Raises DamagedBase."""
+        ignored: list[str] = []
+        with self._opened.connect() as connection:
+            start = checkpoints.newest(connection, ignored=ignored)
+        for why in ignored:
+            log.warn("{why}", why=why)
+        return start
 
     def read(self, after_id: int = 0) -> Iterator[Row]:
         """The committed rows with a higher id, in order, a few thousand in memory at a time."""

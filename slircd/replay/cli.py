@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from slircd.about import version
+from slircd.events.checkpoints import DamagedBase
 from slircd.events.clock import format_timestamp, parse_moment
 from slircd.events.codec import DecodeError, decode_event
 from slircd.events.reader import ForeignSchema, LogReader, NoLog
@@ -30,6 +31,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     NoLog: 3,
     ForeignSchema: 4,
     Damaged: 5,
+    DamagedBase: 5,
     DecodeError: 5,
     BeforeTheLog: 6,
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, Final, Protocol
 
+from slircd.events.checkpoints import BeforeHorizon
 from slircd.events.reader import LogReader
 from slircd.events.types import Event
 from slircd.replay.document import ServerSnapshot, to_document
@@ -27,8 +28,9 @@ class ReplayableState(Protocol):
 class Replayed:
     """A ServerState that replays; the ReplayableState of this package."""
 
-    def __init__(self) -> None:
-        self.state = ServerState()
+    def __init__(self, state: ServerState | None = None) -> None:
+        """`state` is where it begins; without it, where a log begins."""
+        self.state = ServerState() if state is None else state
 
     def apply(self, event: Event, stamp: Stamp) -> None:
         """Change by the live server's own function."""
@@ -40,7 +42,7 @@ class Replayed:
 
 
 class BeforeTheLog(Exception):
-    """The moment lies before the first event; the text names that."""
+    """The moment lies before the first event, or before the retention horizon; the text names that."""
 
 
 PROGRESS: Final = 4096
@@ -89,19 +91,33 @@ class StateReconstructor:
         self._skip_damaged = skip_damaged
         self._each = each
         self.skipped: list[int] = []
+        """Ids of events that could not be read."""
+        self.ignored: list[str] = []
+        """What was wrong with checkpoints that were not used."""
         self.last_id = 0
+        """The last event of what was asked for last."""
 
     def state_at(self, timestamp: str) -> ServerState:
-        """The state at a moment, which includes it.  Raises BeforeTheLog or Damaged."""
-        first = self._reader.first()
-        if not first.id:
-            raise BeforeTheLog("the log is empty")
-        if timestamp < first.timestamp:
-            raise BeforeTheLog(f"the log begins at {first.timestamp}, after {timestamp}")
-        into = Replayed()
-        self.last_id, self.skipped = replay(
-            self._reader.raw_rows(until=timestamp), into, skip_damaged=self._skip_damaged, each=self._each
-        )
+        """The state at a moment, which includes it, from the newest checkpoint before.
+
+        Raises BeforeTheLog, Damaged, or DamagedBase.
+        """
+        head = self._reader.head_at(timestamp)
+        with without_gc():
+            try:
+                start = self._reader.start(until=timestamp, ignored=self.ignored)
+            except BeforeHorizon as error:
+                raise BeforeTheLog(str(error)) from None
+        if not head.id and not start.position.id:
+            first = self._reader.first()
+            raise BeforeTheLog(
+                f"the log begins at {first.timestamp}, after {timestamp}" if first.id else "the log is empty"
+            )
+        into = Replayed(start.state)
+        rows = self._reader.raw_rows(after_id=start.position.id, before_id=head.id + 1)
+        _, self.skipped = replay(rows, into, skip_damaged=self._skip_damaged, each=self._each)
+        # Whether it came from a checkpoint, whose own event may be pruned by now, is not to be seen.
+        self.last_id, into.state.sequence, into.state.timestamp = head if head.id else start.position
         return into.state
 
     def reconstruct_at(self, timestamp: str, *, show_keys: bool = False) -> ServerSnapshot:

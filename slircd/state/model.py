@@ -18,7 +18,7 @@ SERVICES: Final = "services"
 """The node of NickServ and ChanServ: users without a connection, who outlive every run of the server."""
 
 
-class User(msgspec.Struct, kw_only=True):
+class User(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Somebody on the network.  `host` is what people see, `real_host` and `ip` what staff may see."""
 
     uid: str
@@ -57,7 +57,7 @@ class User(msgspec.Struct, kw_only=True):
         return self.oper is not None
 
 
-class Topic(msgspec.Struct, frozen=True):
+class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
     """A channel's topic, who set it (nick!user@host) and when."""
 
     text: str
@@ -65,7 +65,7 @@ class Topic(msgspec.Struct, frozen=True):
     set_at: str
 
 
-class ListEntry(msgspec.Struct, frozen=True):
+class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """A mask on one of a channel's lists."""
 
     mask: str
@@ -74,7 +74,7 @@ class ListEntry(msgspec.Struct, frozen=True):
     expires: str | None = None
 
 
-class Account(msgspec.Struct, kw_only=True):
+class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A registered account: `key` is its casefolded name.  What proves to own it is elsewhere, never in the state."""
 
     key: str
@@ -92,7 +92,7 @@ class Account(msgspec.Struct, kw_only=True):
         return self.settings.get(setting) == "on"
 
 
-class Access(msgspec.Struct, frozen=True):
+class Access(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an account, or a mask, may do on a registered channel."""
 
     entry: str
@@ -102,7 +102,7 @@ class Access(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Registration(msgspec.Struct, kw_only=True):
+class Registration(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A channel's registration.  `founder` is the key of an account."""
 
     founder: str
@@ -116,7 +116,7 @@ class Registration(msgspec.Struct, kw_only=True):
         return self.settings.get(setting) == "on"
 
 
-class NetworkBan(msgspec.Struct, frozen=True):
+class NetworkBan(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line against users of the whole network."""
 
     mask: str
@@ -127,7 +127,7 @@ class NetworkBan(msgspec.Struct, frozen=True):
     expires: str | None = None
 
 
-class Filter(msgspec.Struct, frozen=True):
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
     """A spam filter."""
 
     pattern: str
@@ -137,7 +137,7 @@ class Filter(msgspec.Struct, frozen=True):
     set_at: str
 
 
-class Channel(msgspec.Struct, kw_only=True):
+class Channel(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A channel: `key` is its casefolded name, `name` the one that people see."""
 
     key: str

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slircd.events.schema import HEAD_REVISION
 from tests.postgres import Postgres
 from tests.system.daemon import Daemon, SocketClient, twistd
 
@@ -89,4 +90,4 @@ def test_upgrade_keeps_events(tmp_path: Path, postgres: Postgres) -> None:
         engine.dispose()
         assert tuple(rows[0]) == (1, "old")
         assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
-        assert revision == "0002"
+        assert revision == HEAD_REVISION

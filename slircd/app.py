@@ -58,6 +58,7 @@ from slircd.network.protocol import IRCFactory
 from slircd.network.server import IRCServer
 from slircd.network.tls import TLSFileError
 from slircd.rehash import merge
+from slircd.replay.reconstructor import channel_at
 from slircd.secrets import Loaded, load_or_create
 from slircd.security.certificates import ensure_self_signed, now_utc
 from slircd.security.cloak import Cloak
@@ -261,6 +262,7 @@ class SlircdService(Tree):
         server.motd = read_motd(config)
         server.listeners = [ListenerInfo(plan.name, plan.tls) for plan in plans]
         server.rehash = self.rehash
+        server.channel_at = lambda key, at: deferToThread(channel_at, config.database.url, key, at)
         server.stop = self.stop
         self.store.on_fatal = self._fatal
         listeners = build_listeners(plans, IRCFactory(server), self._certificates, config.tls.minimum, reactor, file)

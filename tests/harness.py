@@ -12,7 +12,7 @@ from typing import Any
 
 import txaio
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -180,6 +180,7 @@ class World:
             rng=Random(seed),
             order=order,
         )
+        self.server.channel_at = lambda key, at: succeed(state_at(self.store, at).channels.get(key))
         self.server.startService()
         self.server.bus.live_digest = self.live_digest = LiveDigest(self.server.state)
         self.turn()
@@ -248,6 +249,11 @@ def replay(store: MemoryStore) -> ServerState:
         event = decode_event(row.event_type, row.actor_uid, row.target, row.payload)
         apply(state, event, Stamp(row.id, row.sequence, row.timestamp, row.session_id))
     return state
+
+
+def state_at(store: MemoryStore, timestamp: str) -> ServerState:
+    """The state that a log makes up to a moment."""
+    return replay(MemoryStore([row for row in store.rows if row.timestamp <= timestamp]))
 
 
 class ServerTestCase(unittest.TestCase):

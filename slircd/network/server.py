@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from slircd.network.listeners import ListenerInfo
     from slircd.network.session import Session
     from slircd.security.dnsbl import BlockLists
-    from slircd.state.model import User
+    from slircd.state.model import Channel, User
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -56,17 +56,23 @@ DRAIN_S: Final = 2.0
 """Seconds that clients have to read their last lines when the server stops."""
 
 Rehash = Callable[[str], "Deferred[list[str]]"]
+ChannelAt = Callable[[str, str], "Deferred[Channel | None]"]
 
 
 def _cannot_rehash(actor: str) -> Deferred[list[str]]:
     return succeed(["There is no configuration file to read again"])
 
 
+def _no_past(key: str, at: str) -> Deferred[Channel | None]:
+    return succeed(None)
+
+
 class IRCServer(MultiService):
     """One node of an IRC network.
 
-    `rehash` is what REHASH and SIGHUP run, with the actor as argument, and resolves to what is to be told of it; `stop`
-    is what DIE runs.  app provides both, and has told txaio which
+    `channel_at` gives the channel of a key as it was at a timestamp of the log, None if there was none, or raises
+    BeforeTheLog; `rehash` is what REHASH and SIGHUP run, with the actor as argument, and resolves to what is to be told of it; `stop`
+    is what DIE runs.  app provides all of them, and has told txaio which
     reactor its timers are to use.
     """
 
@@ -133,6 +139,7 @@ class IRCServer(MultiService):
         self.store = store
         self.pending_restores: dict[tuple[str, str, str], tuple[str, float]] = {}
         """What was shown and waits to be confirmed: who, channel and time to moment and end."""
+        self.channel_at: ChannelAt = _no_past
         self.rehash: Rehash = _cannot_rehash
         self.stop: Callable[[str], None] = log.error
         self.stop_reason = "Server shutting down"

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
+from slircd.state.describe import MASKED, shown_setting
 from slircd.state.model import Account, Channel, NetworkBan, ServerState, User
 
 VERSION: Final = 1
-MASKED: Final = "*"
 
 
 class Position(msgspec.Struct, kw_only=True):
@@ -221,7 +221,10 @@ def channel_view(state: ServerState, channel: Channel, *, show_keys: bool = Fals
         else RegistrationView(
             founder=registration.founder,
             registered_at=registration.registered_at,
-            settings=dict(sorted(registration.settings.items())),
+            settings={
+                setting: value if show_keys else shown_setting(setting, value)
+                for setting, value in sorted(registration.settings.items())
+            },
             access=[
                 AccessView(
                     entry=item.entry, flags=item.flags, set_by=item.set_by, set_at=item.set_at, reason=item.reason

@@ -7,8 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from slircd.events.row import Row
-
-MASKED: Final = "*"
+from slircd.state.describe import MASKED, mask_lock
 
 
 def shown_event(row: Row, show_keys: bool) -> dict[str, Any]:
@@ -32,12 +31,6 @@ def _chan_set(payload: dict[str, Any]) -> dict[str, Any]:
             if payload.get(name):
                 payload[name] = mask_lock(payload[name])
     return payload
-
-
-def mask_lock(lock: str) -> str:
-    """A mode lock without the key in it: the parameters of a lock that has k are all masked."""
-    modes, *parameters = lock.split()
-    return " ".join([modes, *(MASKED for _ in parameters)]) if "k" in modes else lock
 
 
 _MASKS: Final = {"channel.mode_change": _mode_change, "services.chan_set": _chan_set}

@@ -240,7 +240,7 @@ def decide_chan_set(
     if setting == "mlock":
         yield from lock_changes(channel, user.nick, value)
     if setting == "guard":
-        yield from _guard(state, channel, user.nick, value)
+        yield from guard_moves(state, channel, user.nick, value)
 
 
 def _checked(state: ServerState, setting: str, value: str) -> str:
@@ -293,7 +293,8 @@ def lock_changes(channel: Channel, nick: str, lock: str) -> Iterator[ev.Event]:
         yield ev.ChannelModeChange(actor_uid=CHANSERV, target=channel.key, nick=nick, changes=deltas)
 
 
-def _guard(state: ServerState, channel: Channel, nick: str, value: str) -> Iterator[ev.Event]:
+def guard_moves(state: ServerState, channel: Channel, nick: str, value: str) -> Iterator[ev.Event]:
+    """ChanServ joins or leaves, as the setting GUARD now says."""
     guard = state.users.get(CHANSERV)
     if guard is None:
         return

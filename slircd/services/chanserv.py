@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from slircd.events.clock import format_timestamp, parse_moment
+from slircd.events.clock import parse_moment
 from slircd.events.codec import decode_event
 from slircd.events.row import Row
 from slircd.events.types import Event
@@ -27,8 +27,9 @@ from slircd.rules.registration import (
     registered_channel,
     require_flag,
 )
-from slircd.rules.restore import channel_of_events, decide_restore
+from slircd.rules.restore import Restorer
 from slircd.services.dispatch import Refused, Service, ServiceContext
+from slircd.services.restoring import CannotRestore, restore_channel
 from slircd.state.access import CHANSERV, FLAGS, TEMPLATES, flags_of
 from slircd.state.apply import Stamp
 from slircd.state.describe import describe, who
@@ -415,41 +416,39 @@ async def restore(ctx: ServiceContext, name: str, time: str, confirm: str = "") 
 
     Shows how a channel differs from what it was at a time; with CONFIRM gives topic, modes, lists and access back.
     """
-    channel, registration = registered_channel(ctx.state, name)
-    if registration.founder != ctx.account.key and not _override(ctx):
+    staff = _override(ctx)
+    channel = ctx.state.channel_by_name(name)
+    registration = channel.registration if channel is not None else None
+    if registration is None and not staff:
+        raise Refused(f"{name} is not registered.")
+    if registration is not None and registration.founder != ctx.account.key and not staff:
         raise Refused("Only the founder may do that.")
+    user = ctx.ctx.user
     pending = ctx.server.pending_restores
     now_s = ctx.server.reactor.seconds()
-    asked = (ctx.ctx.uid, channel.key, time)
+    asked = (user.uid, ctx.state.fold(name), time)
     confirmed = confirm.upper() == "CONFIRM"
     if confirmed:
         at, until = pending.pop(asked, ("", 0.0))
         if not at or now_s > until:
-            raise Refused(f"First look at what it would change: RESTORE {channel.name} {time}")
+            raise Refused(f"First look at what it would change: RESTORE {name} {time}")
     else:
         at = _moment(ctx, time)
-    events: list[tuple[Event, Stamp]] = []
-    after = 0
-    while rows := await ctx.server.store.query_by_target(channel.key, after_id=after, until=at, limit=PAGE):
-        events.extend(map(_decode, rows))
-        after = rows[-1].id
-    # While the log was read the channel may have changed: everything is looked at anew.
-    channel, _ = registered_channel(ctx.state, name)
-    past = channel_of_events(ctx.state, channel.key, events)
-    if past is None or past.registration is None:
-        raise Refused(f"{channel.name} was not registered at {at}.")
-    decision = list(decide_restore(ctx.state, ctx.ctx.user, channel, past, at, format_timestamp(now_s)))
-    changes = [words for event in decision[1:] if (words := describe(event)) is not None]
+    actor = Restorer(user.uid, user.nick, user.source, staff=staff)
+    try:
+        found = await restore_channel(ctx.server, name, at, actor, do=confirmed, origin=ctx.ctx)
+    except CannotRestore as error:
+        raise Refused(str(error)) from None
+    changes = found.changes
     if not changes:
-        raise Refused(f"{channel.name} is as it was at {at}.")
+        raise Refused(f"{found.channel} is as it was at {at}.")
     if confirmed:
-        await ctx.emit(decision)
-        ctx.reply(f"{channel.name} is as it was at {at}: {len(changes)} changes.")
+        ctx.reply(f"{found.channel} is as it was at {at}: {len(changes)} changes.")
         return
     for words in changes:
         ctx.reply(words)
     pending[asked] = (at, now_s + CONFIRM_S)
-    ctx.reply(f"To do that within {CONFIRM_S // 60} minutes: RESTORE {channel.name} {time} CONFIRM")
+    ctx.reply(f"To do that within {CONFIRM_S // 60} minutes: RESTORE {found.channel} {time} CONFIRM")
 
 
 @chanserv.command("FLAGLIST")

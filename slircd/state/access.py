@@ -73,12 +73,17 @@ def _matches(state: ServerState, mask: str, user: User) -> bool:
     return matches_mask(mask, user.nick, user.username, hosts, user.ip, state.fold)
 
 
+def prefixes_of(state: ServerState, channel: Channel, user: User) -> str:
+    """The prefix modes that access gives a user on joining, highest first."""
+    if channel.registration is not None and channel.registration.is_set("noautoop"):
+        return ""
+    flags = flags_of(state, channel, user)
+    return next((modes for flag, modes in _JOINING.items() if flag in flags), "")
+
+
 def granted_modes(state: ServerState, channel: Channel, user: User, has: str) -> Iterator[ev.ChannelModeChange]:
     """The mode change by ChanServ for a member who has the prefix modes `has`; none if it lacks nothing."""
-    flags = flags_of(state, channel, user)
-    wanted = next((modes for flag, modes in _JOINING.items() if flag in flags), "")
-    if channel.registration is not None and channel.registration.is_set("noautoop"):
-        wanted = ""
+    wanted = prefixes_of(state, channel, user)
     missing = [mode for mode in CHANNEL_MODES.prefixes if mode in wanted and mode not in has]
     if missing:
         yield ev.ChannelModeChange(

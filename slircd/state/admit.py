@@ -57,11 +57,12 @@ def admit(state: ServerState, event: ev.Event, earlier: Sequence[ev.Event] = ())
 
 
 def _makes(before: ev.Event, event: ev.Event) -> bool:
-    """Whether `before` makes what `event` is about: a user, an account, a registration."""
+    """Whether `before` makes what `event` is about: a user, an account, a channel, a registration."""
     return before.target == event.target and (
         (isinstance(before, ev.UserConnect) and isinstance(event, ev.UserAccount | ev.UserModeChange | ev.UserAway))
         or (isinstance(before, ev.NickRegister) and isinstance(event, ACCOUNT_EVENTS))
         or (isinstance(before, ev.ChanRegister) and isinstance(event, ev.ChanFlags | ev.ChanSet))
+        or isinstance(before, ev.ChannelCreate)
     )
 
 

@@ -7,11 +7,28 @@ from typing import Any, Final
 
 from slircd.events import types as ev
 
+MASKED: Final = "*"
+
+
+def mask_lock(lock: str) -> str:
+    """A mode lock without the key in it: the parameters of a lock that has k are all masked."""
+    modes, *parameters = lock.split()
+    return " ".join([modes, *(MASKED for _ in parameters)]) if "k" in modes else lock
+
+
+def shown_setting(setting: str, value: str) -> str:
+    """The value of a channel's setting as everybody may see it."""
+    return mask_lock(value) if setting == "mlock" and value else value
+
+
+def _setting(event: ev.ChanSet) -> str:
+    return f"set {event.setting.upper()} to {shown_setting(event.setting, event.value) or 'nothing'}"
+
 
 def _modes(event: ev.ChannelModeChange) -> str:
     words: list[str] = []
     for change in event.changes:
-        param = "*" if change.mode == "k" else change.param
+        param = MASKED if change.mode == "k" else change.param
         words.append(change.sign + change.mode + (f" {param}" if param else ""))
     return "mode " + ", ".join(words)
 
@@ -27,7 +44,7 @@ WORDS: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ev.ChanRegister: lambda event: f"registered the channel to {event.founder}",
     ev.ChanDrop: lambda event: "dropped the channel",
     ev.ChanFlags: lambda event: f"flags of {event.entry}: +{event.previous} to +{event.flags}",
-    ev.ChanSet: lambda event: f"set {event.setting.upper()} to {event.value or 'nothing'}",
+    ev.ChanSet: _setting,
     ev.ChanRestore: lambda event: f"restored the channel as it was at {event.at}",
 }
 """What staff is told of each kind of event of a channel; others are no part of its history."""
@@ -40,8 +57,10 @@ def describe(event: ev.Event) -> str | None:
 
 
 def who(event: ev.Event) -> str:
-    """Who caused it: the nick of the user, ChanServ for somebody, or the server."""
+    """Who caused it: the nick of the user, ChanServ for somebody, somebody through the admin API, or the server."""
     nick: str = getattr(event, "nick", "") or "the server"
+    if event.actor_uid is not None and event.actor_uid.startswith("admin:"):
+        return f"{event.actor_uid.removeprefix('admin:')} (admin API)"
     return f"{nick} (ChanServ)" if event.actor_uid == "chanserv" and nick != "ChanServ" else nick
 
 

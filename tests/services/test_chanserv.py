@@ -336,7 +336,7 @@ class Past(ChanServTestCase):
     def test_restore_has_its_limits(self) -> None:
         """Only the founder, only where there was a registration, only for some minutes."""
         self.assertIn("Only the founder", self.says(self.account("bob"), "RESTORE #c -1m")[0])
-        self.assertIn("was not registered", self.says(self.ann, "RESTORE #c 2020-01-01")[0])
+        self.assertIn("There was no channel", self.says(self.ann, "RESTORE #c 2020-01-01")[0])
         self.assertIn("is no time", self.says(self.ann, "RESTORE #c whenever")[0])
         self.world.clock.advance(60)
         self.ann.sends("TOPIC #c :x")

@@ -97,7 +97,7 @@ def test_every_command_of_the_services(tmp_path: Path) -> None:
         cs(ann, "KICK #c bob off you go", "")
         cs(ann, "INVITE #c bob")
         cs(ann, "HISTORY #c", "ann (ChanServ): topic: recorded")
-        cs(ann, "RESTORE #c -1d", "was not registered")
+        cs(ann, "RESTORE #c -1d", "There was no channel")
         cs(ann, "DROP #c #c", "no longer")
         ns(ann, f"DROP {WORD}", "is removed")
         ns(ann, "HELP", "REGISTER")

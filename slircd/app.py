@@ -287,12 +287,16 @@ class SlircdService(Tree):
         from slircd.admin.call import Backend
         from slircd.admin.past import PastInThreads
         from slircd.admin.site import AdminSite
+        from slircd.admin.tables import SideTables
+        from slircd.admin.tokens import Tokens
         from slircd.metrics import Metrics
 
         metrics = Metrics(self.server)
         self.server.bus.subscribe("metrics", metrics.event)
         self.store.watch_commits(metrics.committed)
-        authenticator = Authenticator(self._admin_users, self.server.passwords, reactor)
+        tables = SideTables(config.database.url)
+        tokens = Tokens(tables, reactor.seconds, deferToThread)
+        authenticator = Authenticator(self._admin_users, self.server.passwords, reactor, tokens)
         api = AdminAPI(Backend(self.server, PastInThreads(config.database.url), metrics, authenticator))
         site: Any = AdminSite(api.resource(), reactor)
         plan = Plan(

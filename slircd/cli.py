@@ -14,6 +14,7 @@ import click
 from slircd.about import version
 
 GROUPS: Final[dict[str, tuple[str, str]]] = {
+    "admin": ("slircd.admin.cli:admin", "Tokens of the admin API."),
     "config": ("slircd.config.cli:config", "Check, show and write configuration."),
     "events": ("slircd.retention.cli:events", "Prune, redact, export, import the event log; its figures."),
 }

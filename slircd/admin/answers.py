@@ -71,6 +71,11 @@ async def send(request: Any, status: int, answer: object, headers: dict[str, str
     if isinstance(answer, Stream):
         await _send_stream(request, status, answer, headers)
         return
+    if status == 204:
+        request.setResponseCode(status)
+        for name, value in {**SECURITY_HEADERS, **headers}.items():
+            request.setHeader(name.encode(), value.encode())
+        return
     if not isinstance(answer, Encoded):
         answer = Encoded(encode(answer))
     body = answer.body

@@ -1,7 +1,7 @@
-"""Who asks: HTTP Basic against argon2 hashes, checked in a thread, remembered for some minutes.
+"""Who asks: HTTP Basic against argon2 hashes, checked in a thread and remembered for minutes, or a bearer token.
 
 A request without credentials is no failed log-in.  Failures are limited for each address; nobody is ever locked out by
-somebody else's.
+somebody else's.  There are no cookies, so no other page can ask in somebody's name (CSRF).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from slircd.admin.errors import HTTPError
+from slircd.admin.tokens import SESSION_PREFIX, Session, Sessions, Tokens
 from slircd.security.guessing import Guessing
 
 if TYPE_CHECKING:
@@ -28,42 +29,81 @@ ROLES: Final = ("read", "admin")
 
 
 class Caller(NamedTuple):
-    """Who asks."""
+    """Who asks, as actors of events name it (`admin:NAME`), and how it proved that: basic, session or token."""
 
     name: str
     role: str
+    how: str
 
 
 class Authenticator:
     """Checks the credentials of requests."""
 
-    def __init__(self, users: Callable[[], Mapping[str, AdminUser]], passwords: Passwords, clock: Any) -> None:
+    def __init__(
+        self, users: Callable[[], Mapping[str, AdminUser]], passwords: Passwords, clock: Any, tokens: Tokens
+    ) -> None:
         """`users` gives those of the configuration in force."""
         self._users = users
         self._passwords = passwords
         self._clock = clock
+        self._tokens = tokens
         self._key = token_bytes(32)
         self._verified: dict[bytes, float] = {}
         self._guessing = Guessing(clock, per_address=10, per_account=10**9, window_s=600)
+        self.sessions = Sessions(clock.seconds)
 
     async def require(self, request: Any, role: str) -> Caller:
         """The user who asks, who has at least `role`.  Raises HTTPError 401, 403 or 429."""
-        address = request.getClientAddress().host if hasattr(request.getClientAddress(), "host") else ""
-        header = request.getHeader("authorization")
+        caller = await self.identify(request.getHeader("authorization") or "", address_of(request))
+        if ROLES.index(caller.role) < ROLES.index(role):
+            raise HTTPError(403, f"You need the role {role}")
+        return caller
+
+    async def identify(self, header: str, address: str) -> Caller:
+        """Who sends this Authorization header.  Raises HTTPError 401 or 429."""
+        scheme, _, value = header.partition(" ")
         if not header:
-            raise HTTPError(401, "Log in with HTTP Basic", headers=CHALLENGE)
+            raise HTTPError(401, "Log in with HTTP Basic, or with a bearer token", headers=CHALLENGE)
+        if scheme.lower() == "bearer":
+            return await self._bearer(value.strip(), address)
+        return await self._basic(header, address)
+
+    async def log_in(self, request: Any) -> tuple[str, Session, Caller]:
+        """A session for a user with a password.  Raises HTTPError."""
+        header = request.getHeader("authorization") or ""
+        if header.lower().startswith("bearer "):
+            raise HTTPError(401, "A session begins with HTTP Basic", headers=CHALLENGE)
+        caller = await self.identify(header, address_of(request))
+        token, session = self.sessions.create(caller.name, self._users()[caller.name].password_hash or "")
+        return token, session, caller
+
+    async def _basic(self, header: str, address: str) -> Caller:
         name, password = _parse(header)
         user = self._users().get(name)
         if self._guessing.refuses(address, name):
-            raise HTTPError(429, "Too many wrong passwords from your address, try again later")
+            raise HTTPError(429, "Too many wrong passwords from your address, try again later", headers=LATER)
         hashed = user.password_hash if user is not None else None
-        if hashed is None or not await self._is_right(name, hashed, password):
+        if user is None or hashed is None or not await self._is_right(name, hashed, password):
             self._guessing.failed(address, name)
             raise HTTPError(401, "Wrong user or password", headers=CHALLENGE)
         self._guessing.succeeded(address, name)
-        if user is None or ROLES.index(user.role) < ROLES.index(role):
-            raise HTTPError(403, f"You need the role {role}")
-        return Caller(name, user.role)
+        return Caller(name, user.role, "basic")
+
+    async def _bearer(self, token: str, address: str) -> Caller:
+        if self._guessing.refuses(address, ""):
+            raise HTTPError(429, "Too many wrong tokens from your address, try again later", headers=LATER)
+        if token.startswith(SESSION_PREFIX):
+            session = self.sessions.check(token)
+            user = self._users().get(session.name) if session is not None else None
+            if session is not None and user is not None and user.password_hash == session.password_hash:
+                return Caller(session.name, user.role, "session")
+            # A session that has ended is no guess: a page that is left open must not shut its owner out.
+        else:
+            row = await self._tokens.check(token)
+            if row is not None:
+                return Caller(f"token.{row.name}", row.role, "token")
+            self._guessing.failed(address, "")
+        raise HTTPError(401, "This token is not good, or no longer", headers=CHALLENGE)
 
     async def _is_right(self, name: str, hashed: str, password: str) -> bool:
         now = self._clock.seconds()
@@ -79,12 +119,20 @@ class Authenticator:
         return True
 
 
+LATER: Final = {"Retry-After": "600"}
+
+
+def address_of(request: Any) -> str:
+    """The address of the client; empty for a Unix socket."""
+    return getattr(request.getClientAddress(), "host", "")
+
+
 def _parse(header: str) -> tuple[str, str]:
     scheme, _, value = header.partition(" ")
     try:
         name, colon, password = b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except (binascii.Error, ValueError):
         colon = ""
     if scheme.lower() != "basic" or not colon:
-        raise HTTPError(401, "Log in with HTTP Basic", headers=CHALLENGE)
+        raise HTTPError(401, "Log in with HTTP Basic, or with a bearer token", headers=CHALLENGE)
     return name, password

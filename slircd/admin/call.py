@@ -62,6 +62,13 @@ class Call:
         return format_timestamp(self.now_s)
 
     @property
+    def known_caller(self) -> Caller:
+        """Who asks, on a route with log-in."""
+        if self.caller is None:
+            raise RuntimeError("this route has no log-in")
+        return self.caller
+
+    @property
     def is_admin(self) -> bool:
         """Whether the caller has the role admin."""
         return self.caller is not None and self.caller.role == "admin"

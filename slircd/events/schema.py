@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -59,5 +59,28 @@ CHECKPOINTS: Final = Table(
 """States after some events (events.checkpoints): `kind` is checkpoint or base, `version` that of the snapshot, `digest`
 the state's, `checksum` the SHA-256 of `state`, which is zlib-compressed MessagePack."""
 
-HEAD_REVISION: Final = "0003"
+ADMIN_TOKENS: Final = Table(
+    "admin_tokens",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("expires_at", Text, nullable=False),
+    Column("last_used_at", Text),
+    UniqueConstraint("name"),
+)
+"""Tokens of the admin API; `digest` is the SHA-256 of a secret of 192 random bits, which is nowhere else."""
+
+WEBHOOK_CURSORS: Final = Table(
+    "webhook_cursors",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("sequence", _BIG, nullable=False),
+    Column("updated_at", Text, nullable=False),
+)
+"""The sequence up to which each webhook has been told."""
+
+HEAD_REVISION: Final = "0004"
 """The newest migration, which makes what stands above."""

@@ -96,6 +96,8 @@ class Decision:
         self.committed: defer.Deferred[int] | None = None
 
 
+_tuple: Final = tuple.__new__
+
 Renderer = Callable[[Sequence[Record], Any], None]
 
 
@@ -280,46 +282,42 @@ class EventBus(Service):
         decision.applied.callback(records)
 
     def _apply(self, decision: Decision) -> tuple[tuple[Record, ...], list[Row]]:
-        state = self.state
-        for index, event in enumerate(decision.events):
-            admit(state, event, decision.events[:index])
-        payloads = [encode_payload(event) for event in decision.events]
+        state, events, live = self.state, decision.events, self.live_digest
+        for index, event in enumerate(events):
+            admit(state, event, events[:index])
+        # What cannot be stored refuses all of the decision; with one event, nothing is applied before it is encoded.
+        encoded = {id(event): encode_payload(event) for event in events} if len(events) > 1 else {}
         timestamp = self.wall.stamp()
         records: list[Record] = []
         rows: list[Row] = []
         try:
-            for event, payload in zip(decision.events, payloads, strict=True):
-                for entailed in consequences(state, event):
-                    record, row = self._stamp(
-                        entailed, payload if entailed is event else encode_payload(entailed), timestamp
-                    )
-                    if self.live_digest is not None:
-                        self.live_digest.touch(entailed)
-                    apply(state, entailed, record.stamp)
+            for event in events:
+                entailed = consequences(state, event)
+                payloads = [encoded.get(id(each)) or encode_payload(each) for each in entailed]
+                for each, payload in zip(entailed, payloads, strict=True):
+                    record, row = self._stamp(each, payload, timestamp)
                     records.append(record)
                     rows.append(row)
+                    if live is not None:
+                        live.touch(each)
+                    apply(state, each, record.stamp)
         except Exception:
-            log.failure("applying {events} failed; the state is rebuilt from the log", events=decision.events)
-            self._rebuild(records)
+            if records:
+                log.failure("applying {events} failed; the state is rebuilt from the log", events=events)
+                self._rebuild()
             raise
         return tuple(records), rows
 
     def _stamp(self, event: Event, payload: str, timestamp: str) -> tuple[Record, Row]:
-        stamp = Stamp(self._next_id, self.clock.tick(), timestamp, self.session_id)
+        session_id = self.session_id
+        row_id, sequence = self._next_id, self.clock.tick()
         self._next_id += 1
-        row = Row(
-            stamp.id,
-            timestamp,
-            stamp.sequence,
-            event.event_type,
-            event.actor_uid,
-            event.target,
-            payload,
-            self.session_id,
-        )
-        return Record(event, stamp), row
+        stamp = Stamp(row_id, sequence, timestamp, session_id)
+        columns = (row_id, timestamp, sequence, event.event_type, event.actor_uid, event.target, payload, session_id)
+        # Past the named tuples' own constructors, which cost more than all the rest of this function.
+        return _tuple(Record, (event, stamp)), _tuple(Row, columns)
 
-    def _rebuild(self, undone: Sequence[Record]) -> None:
+    def _rebuild(self) -> None:
         """Forget a decision that failed half-way: the log, and what is on its way into it, is the truth."""
         fresh, position, _ = self._store.start()
         for rows in self._store.batches(position.id):

@@ -15,8 +15,14 @@ import msgspec
 from slircd.events.types import EVENT_TYPES, Event
 from slircd.events.upcast import upcast
 
-MAX_PAYLOAD = 65_536
+MAX_PAYLOAD: Final = 65_536
 """Bytes; far above what any command can cause, so only a bug or an attack meets it."""
+
+MAX_COLUMN: Final = 1_000
+"""Bytes of actor or target: they are indexed, and PostgreSQL takes no more than some 2,700 bytes into an index."""
+
+_SURELY_SHORT: Final = MAX_COLUMN // 4
+"""Characters; UTF-8 makes at most four bytes of each."""
 
 _encode = msgspec.json.Encoder().encode
 _replace = msgspec.structs.replace
@@ -47,20 +53,25 @@ def encode_payload(event: Event) -> str:
         raise EncodeError(f"{event.event_type}: {error}") from None
     if len(payload) > MAX_PAYLOAD:
         raise EncodeError(f"{event.event_type}: payload of {len(payload)} bytes, at most {MAX_PAYLOAD} are allowed")
-    if b"\\u0000" in payload and b"\\u0000" in payload.replace(b"\\\\", b""):
+    text = payload.decode()
+    if "\\u0000" in text and "\\u0000" in text.replace("\\\\", ""):
         raise EncodeError(f"{event.event_type}: contains NUL")
     for column in (event.actor_uid, event.target):
-        if column is not None and ("\0" in column or not _encodable(column)):
-            raise EncodeError(f"{event.event_type}: actor or target contains NUL or a lone surrogate")
-    return payload.decode()
+        # What is printable holds neither NUL nor a surrogate, and that is quickly asked.
+        if column is not None and not (len(column) <= _SURELY_SHORT and column.isprintable()):
+            _check_column(event, column)
+    return text
 
 
-def _encodable(text: str) -> bool:
+def _check_column(event: Event, column: str) -> None:
     try:
-        text.encode()
+        size = len(column.encode())
     except UnicodeEncodeError:
-        return False
-    return True
+        size = -1
+    if size < 0 or "\0" in column:
+        raise EncodeError(f"{event.event_type}: actor or target contains NUL or a lone surrogate")
+    if size > MAX_COLUMN:
+        raise EncodeError(f"{event.event_type}: actor or target of {size} bytes, at most {MAX_COLUMN} are allowed")
 
 
 def decode_event(event_type: str, actor_uid: str | None, target: str | None, payload: str) -> Event:

@@ -13,14 +13,15 @@ from types import TracebackType
 from typing import Any, Final, TypedDict, Unpack
 
 from sqlalchemy import Connection, Engine, Executable, Select, bindparam, create_engine, inspect, select, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from slircd.events import checkpoints
 from slircd.events.checkpoints import Checkpoint
 from slircd.events.interface import Start
 from slircd.events.row import Head, Row
 from slircd.events.schema import EVENTS, HEAD_REVISION
+from slircd.events.url import parse_url
 
 BATCH: Final = 2_000
 """Rows in memory at a time; few enough to stay in the processor's cache until they are used."""
@@ -46,9 +47,9 @@ def log_url(text: str) -> URL:
     if "://" not in text:
         return URL.create("sqlite", database=text)
     try:
-        return make_url(text)
-    except ArgumentError as error:
-        raise NoLog(f"{text}: {error}") from None
+        return parse_url(text)
+    except ValueError as error:
+        raise NoLog(f"the log cannot be read: {error}") from None
 
 
 class Selection(TypedDict, total=False):

@@ -23,8 +23,8 @@ from typing import IO, Any, Final, NamedTuple
 
 import txaio
 from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, delete, event, insert, select, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
@@ -33,6 +33,7 @@ from slircd.events.interface import Start, ignore_commit, ignore_text
 from slircd.events.migrate import ensure_schema
 from slircd.events.row import Credential, Head, Row
 from slircd.events.schema import CREDENTIALS, EVENTS
+from slircd.events.url import parse_url
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -249,14 +250,12 @@ class SQLStore:
 
     def _write(self) -> None:
         connection, self._writer = self._writer, None
-        statement, positional = self._statement()
         try:
             while (batch := self._next_batch()) is not None:
                 rows = [row for unit in batch for row in unit.rows]
                 credentials = [credential for unit in batch for credential in unit.credentials]
-                parameters: Any = rows if positional else [row._asdict() for row in rows]
                 started = time.monotonic()
-                connection = self._commit(connection, rows, credentials, statement, parameters)
+                connection = self._commit(connection, rows, credentials)
                 if connection is None:
                     return
                 last = rows[-1]
@@ -267,10 +266,6 @@ class SQLStore:
             self._call_in_reactor(self._fatal, f"the event log's writer stopped: {error!r}")
         finally:
             _discard(connection)
-
-    def _statement(self) -> tuple[str, bool]:
-        compiled = insert(EVENTS).compile(self._opened, column_keys=list(Row._fields))
-        return str(compiled), bool(compiled.positional)
 
     def _next_batch(self) -> list[_Unit] | None:
         """All that waits, at most about MAX_BATCH rows; None when the store is closed and nothing waits."""
@@ -296,10 +291,9 @@ class SQLStore:
         connection: Connection | None,
         rows: Sequence[Row],
         credentials: Sequence[Credential],
-        statement: str,
-        parameters: Any,
     ) -> Connection | None:
         """Write one transaction, for as long as it takes; None if it never will be written."""
+        connection_error = self._opened.dialect.loaded_dbapi.Error
         delay = FIRST_RETRY_S
         deadline: float | None = None
         troubled = False
@@ -310,7 +304,7 @@ class SQLStore:
                     if self._is_written(connection, rows):
                         break
                 with connection.begin():
-                    connection.exec_driver_sql(statement, parameters)
+                    insert_rows(connection, rows)
                     for credential in credentials:
                         _write_credential(connection, credential)
                 break
@@ -318,7 +312,7 @@ class SQLStore:
                 _discard(connection)
                 self._call_in_reactor(self._fatal, str(error))
                 return None
-            except (SQLAlchemyError, _InUse) as error:
+            except (SQLAlchemyError, connection_error, _InUse) as error:
                 # Behind _InUse stands, most likely, our own session of before, whose end the server has not seen yet.
                 _discard(connection)
                 connection = None
@@ -363,6 +357,44 @@ def _write_credential(connection: Connection, credential: Credential) -> None:
         connection.execute(insert(CREDENTIALS).values(account=account, kind=kind, value=value))
 
 
+def insert_rows(connection: Connection, rows: Sequence[Row]) -> None:
+    """Add rows to the log in the way that is fastest for its database, in the transaction of `connection`."""
+    if connection.dialect.name == "sqlite":
+        _insert_values(connection, rows)
+    else:
+        _insert_copy(connection, rows)
+
+
+def _insert_values(connection: Connection, rows: Sequence[Row]) -> None:
+    """Insert with as few statements as can be: each gives the interpreter's lock away and has to get it back.
+
+    With a statement a row, as `executemany` does it, the thread would stand in line behind a busy reactor at every row.
+    """
+    start = 0
+    for size, statement in _INSERTS:
+        while len(rows) - start >= size:
+            values = tuple(chain.from_iterable(rows[start : start + size]))
+            connection.exec_driver_sql(statement, values)
+            start += size
+
+
+_INTO: Final = f"events ({', '.join(Row._fields)})"
+_VALUES: Final = f"({', '.join('?' * len(Row._fields))})"
+_INSERTS: Final = [(size, f"INSERT INTO {_INTO} VALUES {', '.join([_VALUES] * size)}") for size in (128, 16, 4, 1)]  # noqa: S608  # names only
+"""Numbers of rows, and the statement for so many."""
+
+
+def _insert_copy(connection: Connection, rows: Sequence[Row]) -> None:
+    """COPY is what PostgreSQL takes fastest; it is part of the transaction like any other statement."""
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+_COPY: Final = f"COPY {_INTO} FROM STDIN"
+
+
 class _ForeignRows(Exception):
     pass
 
@@ -374,8 +406,8 @@ class _InUse(Exception):
 
 def _parse_url(text: str) -> URL:
     try:
-        url = make_url(text)
-    except ArgumentError as error:
+        url = parse_url(text)
+    except ValueError as error:
         raise StoreError(f"database.url: {error}") from None
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise StoreError("database.url: a log needs a file, such as sqlite:///slircd.db")
@@ -413,4 +445,5 @@ def _discard(connection: Connection | None) -> None:
 
 
 def _words(error: BaseException) -> str:
-    return str(error.orig) if isinstance(error, DBAPIError) and error.orig is not None else str(error)
+    """What a driver says, on one line."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())

@@ -52,7 +52,7 @@ def admit(state: ServerState, event: ev.Event, earlier: Sequence[ev.Event] = ())
     `earlier` are the events of the same decision before it: what they make, it may rely on.
     """
     check = ADMITTERS.get(type(event))
-    if check is not None and not any(_makes(before, event) for before in earlier):
+    if check is not None and not (earlier and any(_makes(before, event) for before in earlier)):
         check(state, event)
 
 

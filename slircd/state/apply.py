@@ -186,11 +186,13 @@ def channel_destroy(state: ServerState, event: ev.ChannelDestroy, stamp: Stamp) 
 @applies(ev.ChannelJoin)
 def channel_join(state: ServerState, event: ev.ChannelJoin, stamp: Stamp) -> None:
     channel = state.channels[_word(event.target)]
-    memberships = state.memberships[event.member_uid]
-    if event.member_uid in channel.members:
-        raise ApplyError(f"channel.join: {event.member_uid} is on {channel.key} already")
-    channel.members[event.member_uid] = CHANNEL_MODES.sort_prefixes(event.prefixes)
-    _remove_invite(state, channel, event.member_uid)
+    uid, members = event.member_uid, channel.members
+    memberships = state.memberships[uid]
+    if uid in members:
+        raise ApplyError(f"channel.join: {uid} is on {channel.key} already")
+    members[uid] = CHANNEL_MODES.sort_prefixes(event.prefixes) if event.prefixes else ""
+    if channel.invites:
+        _remove_invite(state, channel, uid)
     memberships[channel.key] = None
 
 
@@ -430,8 +432,7 @@ def _set(settings: dict[str, str], setting: str, value: str) -> None:
 
 def _mark_owner(state: ServerState, user: User) -> None:
     """User mode r says that the user is logged in to the account of its nick."""
-    owner = state.nick_owners.get(state.fold(user.nick))
-    if owner is not None and user.account is not None and state.fold(user.account) == owner:
+    if user.account is not None and state.nick_owners.get(state.fold(user.nick)) == state.fold(user.account):
         user.modes.add("r")
     else:
         user.modes.discard("r")
@@ -458,15 +459,17 @@ def _remove_invite(state: ServerState, channel: Channel, uid: str) -> None:
 
 
 def _remove_channel(state: ServerState, channel: Channel) -> None:
-    for uid in list(channel.invites):
-        _remove_invite(state, channel, uid)
+    if channel.invites:
+        for uid in list(channel.invites):
+            _remove_invite(state, channel, uid)
     del state.channels[channel.key]
 
 
 def _remove_user(state: ServerState, user: User) -> None:
-    for key in state.memberships.pop(user.uid):
-        del state.channels[key].members[user.uid]
-    for key in state.invited.pop(user.uid, ()):
-        del state.channels[key].invites[user.uid]
+    uid, channels = user.uid, state.channels
+    for key in state.memberships.pop(uid):
+        del channels[key].members[uid]
+    for key in state.invited.pop(uid, ()):
+        del channels[key].invites[uid]
     del state.nicks[state.fold(user.nick)]
-    del state.users[user.uid]
+    del state.users[uid]

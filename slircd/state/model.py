@@ -7,7 +7,7 @@ index and is no part of a snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -177,12 +177,13 @@ class ServerState:
     """
 
     __slots__ = (
+        "_casemap",
         "accounts",
         "bans",
-        "casemap",
         "channel_modes",
         "channels",
         "filters",
+        "fold",
         "invited",
         "memberships",
         "nick_owners",
@@ -194,7 +195,7 @@ class ServerState:
     )
 
     def __init__(self) -> None:
-        self.casemap: CaseMap = CASEMAPS["ascii"]
+        self.casemap = CASEMAPS["ascii"]
         self.channel_modes = ""
         self.users: dict[str, User] = {}
         self.channels: dict[str, Channel] = {}
@@ -215,30 +216,37 @@ class ServerState:
         self.sequence = 0
         self.timestamp = ""
 
-    def fold(self, name: str) -> str:
-        """The casefolded form of a nick, channel or mask under the network's CASEMAPPING."""
-        return self.casemap.fold(name)
+    @property
+    def casemap(self) -> CaseMap:
+        """The network's CASEMAPPING."""
+        return self._casemap
+
+    @casemap.setter
+    def casemap(self, casemap: CaseMap) -> None:
+        self._casemap = casemap
+        self.fold: Callable[[str], str] = casemap.fold
+        """The casefolded form of a nick, channel or mask: an attribute, because every event asks for it."""
 
     def user_by_nick(self, nick: str) -> User | None:
         """The user who has this nick now, or None."""
-        uid = self.nicks.get(self.casemap.fold(nick))
+        uid = self.nicks.get(self.fold(nick))
         return None if uid is None else self.users[uid]
 
     def channel_by_name(self, name: str) -> Channel | None:
         """The channel of this name, or None."""
-        return self.channels.get(self.casemap.fold(name))
+        return self.channels.get(self.fold(name))
 
     def account_named(self, name: str) -> Account | None:
         """The account of this name, or None."""
-        return self.accounts.get(self.casemap.fold(name))
+        return self.accounts.get(self.fold(name))
 
     def account_of(self, user: User) -> Account | None:
         """The account that a user is logged in to, or None."""
-        return None if user.account is None else self.accounts.get(self.casemap.fold(user.account))
+        return None if user.account is None else self.accounts.get(self.fold(user.account))
 
     def owner_of_nick(self, nick: str) -> Account | None:
         """The account that a nick belongs to, or None."""
-        key = self.nick_owners.get(self.casemap.fold(nick))
+        key = self.nick_owners.get(self.fold(nick))
         return None if key is None else self.accounts[key]
 
     def channels_of(self, uid: str) -> Iterator[Channel]:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slircd.events.clock import LamportClock, WallClock, format_timestamp, parse_timestamp
-from slircd.events.codec import DecodeError, decode_event, encode_payload
-from slircd.events.types import EVENT_TYPES, Event, ModeDelta
+from slircd.events.codec import DecodeError, EncodeError, decode_event, encode_payload
+from slircd.events.types import EVENT_TYPES, Event, ModeDelta, UserAway
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 VALUES = {
@@ -61,6 +61,20 @@ def test_what_is_no_event(event_type: str, payload: str) -> None:
     """A row that this version cannot read is an error that says so."""
     with pytest.raises(DecodeError, match=event_type):
         decode_event(event_type, None, None, payload)
+
+
+@pytest.mark.parametrize("target", ["a\0b", "\ud800", "x" * 1_001, "é" * 501])
+def test_columns_that_no_database_takes(target: str) -> None:
+    """NUL, lone surrogates, and more than an index entry of PostgreSQL holds are refused in actor and target, too."""
+    event = UserAway(actor_uid="001000001", target=target, nick="a", message="")
+    with pytest.raises(EncodeError, match="actor or target"):
+        encode_payload(event)
+
+
+@pytest.mark.parametrize("target", ["x" * 1_000, "é" * 500, "a\tb"])
+def test_columns_that_a_database_takes(target: str) -> None:
+    """What is unusual but short enough is stored."""
+    encode_payload(UserAway(actor_uid="001000001", target=target, nick="a", message=""))
 
 
 def test_no_event_has_a_place_for_secrets() -> None:

@@ -320,7 +320,9 @@ def test_foreign_database(tmp_path: Path) -> None:
         SQLStore(f"sqlite:///{tmp_path / 'log.db'}", call_in_reactor=print, seconds=float).open()
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "nonsense", "nosuchdialect://x", "mysql://x/y"])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "nonsense", "nosuch://x", "mysql://x/y", "postgresql+pg8000://x"]
+)
 def test_useless_urls(url: str) -> None:
     """A URL that can hold no log is refused with words."""
     with pytest.raises(StoreError):

@@ -28,6 +28,7 @@ CONFIG = """
 [server]
 name = "My.Little.Server"
 description = "test server"
+{services}
 network = "testnet"
 {password}
 [server.admin]
@@ -169,6 +170,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             before_connect=str(bool(self.test_config.account_registration_before_connect)).lower(),
             require_email=str(bool(self.test_config.account_registration_requires_email)).lower(),
             oper=OPER_HASH,
+            services='services_name = "My.Little.Services"' if run_services else "",
             password=f'password_hash = "{SERVER_HASH}"' if password else "",
         )
         with self.open_file("slircd.toml", "w") as file:

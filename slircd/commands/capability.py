@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from slircd.commands import multiline
+from slircd.commands import metadata, multiline
 from slircd.commands.registration import Step, register_if_complete
 from slircd.commands.registry import Context, Phase, command
 from slircd.services.sasl import mechanisms
-from slircd.wire.capabilities import CAP_NOTIFY, CAPABILITIES, names_of
+from slircd.wire.capabilities import CAP_NOTIFY, CAPABILITIES, METADATA, METADATA_3, names_of
 from slircd.wire.line import Line
 from slircd.wire.message import truncate_utf8, wrap
 from slircd.wire.numerics import ERR_INVALIDCAPCMD, NumericError
@@ -45,6 +45,8 @@ def _value(server: IRCServer, session: Session, name: str) -> str | None:
         return ",".join(words)
     if name == "draft/multiline":
         return multiline.capability_value(server.config.limits)
+    if name in ("draft/metadata-2", "draft/metadata-3"):
+        return metadata.capability_value(server.config.limits)
     if name == "draft/relaymsg":
         return server.config.relay.separator
     return None
@@ -115,6 +117,8 @@ def _req(ctx: Context, argument: str) -> None:
     for line in lines:
         ctx.from_server(f"CAP {ctx.nick} ACK :{line}")
     session.caps = caps
+    if not caps & (METADATA | METADATA_3):
+        session.followed.clear()
 
 
 def announce_changes(server: IRCServer, before: dict[Session, dict[str, str | None]]) -> None:

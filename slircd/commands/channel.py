@@ -1,4 +1,4 @@
-"""Channels: JOIN, PART, TOPIC, KICK, INVITE, KNOCK, NAMES, LIST."""
+"""Channels: JOIN, PART, TOPIC, KICK, RENAME, INVITE, KNOCK, NAMES, LIST."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from slircd.rules.channel import (
     decide_kick,
     decide_part,
     decide_part_all,
+    decide_rename,
     decide_topic,
 )
 from slircd.rules.lookup import may_see_channel, visible_channel
@@ -39,6 +40,7 @@ from slircd.wire.numerics import (
     RPL_LISTSTART,
     RPL_NOTOPIC,
     NumericError,
+    StandardReply,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
 KNOCKS: Final = 1
 KNOCK_WINDOW_S: Final = 60
 """How often one user may knock on one channel."""
+
+RENAMES: Final = 2
+RENAME_WINDOW_S: Final = 60
+"""How often one channel may be renamed: each time all its members are told who is there."""
 
 
 # --- JOIN, PART ---------------------------------------------------------------------------------------------------
@@ -111,7 +117,7 @@ async def part(ctx: Context, channels: str, reason: str = "") -> None:
             ctx.refuse(error)
 
 
-# --- TOPIC, KICK, INVITE, KNOCK -----------------------------------------------------------------------------------
+# --- TOPIC, KICK, RENAME, INVITE, KNOCK ---------------------------------------------------------------------------
 
 
 @command("TOPIC", params=1)
@@ -152,6 +158,27 @@ async def kick(ctx: Context, channels: str, nicks: str, reason: str = "") -> Non
             await ctx.channel(name).emit(decision, ctx)
         except NumericError as error:
             ctx.refuse(error)
+
+
+@command("RENAME", params=2)
+async def rename(ctx: Context, name: str, new_name: str, reason: str = "") -> None:
+    """RENAME <channel> <new name> [<reason>]  (IRCv3 draft/channel-rename)
+
+    Gives a channel another name; members, modes, lists and topic stay.
+    """
+    text = truncate_utf8(reason, ctx.config.limits.kicklen)
+    if text and is_filtered(ctx, text):
+        text = ""
+    override = ctx.has_privilege("override")
+    limit = ctx.config.limits.channellen
+    decision = list(decide_rename(ctx.state, ctx.uid, name, new_name, text, max_length=limit, override=override))
+    service = ctx.channel(name)
+    now = ctx.server.reactor.seconds()
+    if decision and not override and service.within("renames", now, RENAME_WINDOW_S) > RENAMES:
+        raise StandardReply(
+            "FAIL", "CANNOT_RENAME", service.channel.name, new_name, text="The channel was renamed a moment ago"
+        )
+    await service.emit(decision, ctx)
 
 
 @command("INVITE")

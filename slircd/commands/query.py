@@ -10,7 +10,7 @@ from slircd.commands.registry import Context, command, targets
 from slircd.commands.server_info import require_this_server
 from slircd.events.clock import parse_timestamp
 from slircd.rules.lookup import may_see_channel
-from slircd.wire.capabilities import MULTI_PREFIX
+from slircd.wire.capabilities import METADATA, METADATA_3, MULTI_PREFIX
 from slircd.wire.masks import matches_glob
 from slircd.wire.message import MAX_BODY, wrap
 from slircd.wire.modes import CHANNEL_MODES
@@ -30,6 +30,7 @@ from slircd.wire.numerics import (
     RPL_WHOISCERTFP,
     RPL_WHOISCHANNELS,
     RPL_WHOISIDLE,
+    RPL_WHOISKEYVALUE,
     RPL_WHOISMODES,
     RPL_WHOISOPERATOR,
     RPL_WHOISSECURE,
@@ -92,7 +93,8 @@ def _who_matches(ctx: Context, mask: str) -> Iterator[Pair]:
     for user in list(state.users.values()):
         if "i" in user.modes and user.uid not in peers and user.uid != ctx.uid and not sees_hidden:
             continue
-        texts: Iterable[str] = (user.nick, user.username, user.host, ctx.server.server_name, user.realname, user.source)
+        server = ctx.server.server_of(user)
+        texts: Iterable[str] = (user.nick, user.username, user.host, server, user.realname, user.source)
         if any(matches_glob(pattern, state.fold(text)) for text in texts):
             yield user, _common_channel(ctx, user)
 
@@ -126,7 +128,7 @@ def _who_reply(ctx: Context, user: User, channel: Channel | None) -> None:
         channel.name if channel is not None else "*",
         user.username,
         user.host,
-        ctx.server.server_name,
+        ctx.server.server_of(user),
         user.nick,
         _flags(ctx, user, channel),
         text=f"0 {user.realname}",
@@ -141,7 +143,7 @@ def _whox_reply(ctx: Context, user: User, channel: Channel | None, fields: str, 
         "u": lambda: user.username,
         "i": lambda: (user.ip or HIDDEN_IP) if sees_hosts else HIDDEN_IP,
         "h": lambda: user.host,
-        "s": lambda: ctx.server.server_name,
+        "s": lambda: ctx.server.server_of(user),
         "n": lambda: user.nick,
         "f": lambda: _flags(ctx, user, channel),
         "d": lambda: "0",
@@ -195,7 +197,7 @@ def _whois_user(ctx: Context, user: User) -> None:
     if itself or ctx.has_privilege("see-hosts"):
         ctx.reply(RPL_WHOISACTUALLY, nick, f"{user.username}@{user.real_host}", user.ip or "0.0.0.0")  # noqa: S104  # no address, not one to bind
         ctx.reply(RPL_WHOISMODES, nick, text=f"is using modes +{''.join(sorted(user.modes))}")
-    ctx.reply(RPL_WHOISSERVER, nick, ctx.server.server_name, text=ctx.config.server.description)
+    ctx.reply(RPL_WHOISSERVER, nick, ctx.server.server_of(user), text=ctx.config.server.description)
     if _shows_as_oper(ctx, user):
         ctx.reply(RPL_WHOISOPERATOR, nick)
     if user.account is not None:
@@ -208,6 +210,9 @@ def _whois_user(ctx: Context, user: User) -> None:
         ctx.reply(RPL_WHOISCERTFP, nick, text=f"has client certificate fingerprint {user.certfp}")
     if user.away is not None:
         ctx.reply(RPL_AWAY, nick, text=user.away)
+    if ctx.caps & (METADATA | METADATA_3):
+        for key, value in user.metadata.items():
+            ctx.reply(RPL_WHOISKEYVALUE, nick, key, "*", text=value)
     ctx.reply(RPL_WHOISIDLE, nick, _idle(ctx, user), int(parse_timestamp(user.connected_at)))
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 from slircd.about import version
 from slircd.commands.features import mode_letters
 from slircd.commands.messaging import is_filtered
+from slircd.commands.metadata import send_own_metadata
 from slircd.commands.registry import Context, Phase, command
 from slircd.commands.server_info import send_isupport, send_lusers, send_motd
 from slircd.events.clock import format_timestamp
-from slircd.events.types import Event
+from slircd.events.types import Event, MetadataSet
 from slircd.rules.account import login_events
 from slircd.rules.user import NewUser, away_event, check_nick, decide_connect, decide_disconnect, decide_nick
 from slircd.wire.message import truncate_utf8
@@ -92,7 +93,7 @@ STAGES: Final[dict[tuple[Stage, Step], Stage]] = {
 class Registration:
     """What a client has said of itself before it is a user; the password is forgotten as soon as it is checked."""
 
-    __slots__ = ("away", "nick", "password", "realname", "stage", "username", "wanted")
+    __slots__ = ("away", "metadata", "nick", "password", "realname", "stage", "username", "wanted")
 
     def __init__(self) -> None:
         self.stage = Stage.NU
@@ -104,6 +105,8 @@ class Registration:
         self.password: str | None = None
         self.away = ""
         """The away message that it will have from the start (IRCv3 draft/pre-away)."""
+        self.metadata: dict[str, str] = {}
+        """The metadata that it will have from the start."""
 
     def take(self, step: Step) -> None:
         """Note that the client has done `step`."""
@@ -270,9 +273,13 @@ def _decide_arrival(ctx: Context, new: NewUser) -> Iterator[Event]:
     account = ctx.state.account_named(login[0]) if login is not None else None
     if login is not None and account is not None:
         yield from login_events(ctx.state, new.uid, new.nick, account.name, login[1])
-    away = ctx.session.registration.away if ctx.session.registration is not None else ""
-    if away:
-        yield away_event(new.uid, new.nick, away)
+    registration = _registration(ctx)
+    if registration.away:
+        yield away_event(new.uid, new.nick, registration.away)
+    for key, value in registration.metadata.items():
+        yield MetadataSet(
+            actor_uid=new.uid, target=new.uid, nick=new.nick, name=new.nick, key=key, value=value, previous=""
+        )
 
 
 def _is_closed(session: Session) -> bool:
@@ -332,6 +339,7 @@ def _welcome(ctx: Context) -> None:
     ctx.reply(RPL_MYINFO, server.server_name, f"slircd-{version()}", *letters)
     send_isupport(ctx)
     send_lusers(ctx)
+    send_own_metadata(ctx)
     send_motd(ctx)
     ctx.send_text(f":{user.source} MODE {user.nick} +{''.join(sorted(user.modes))}")
     if "x" in user.modes:

@@ -207,6 +207,9 @@ def links(ctx: Context, first: str = "", second: str = "") -> None:
     name = ctx.server.server_name
     if matches_glob(mask.lower(), name.lower()):
         ctx.reply(RPL_LINKS, name, name, text=f"0 {ctx.config.server.description}")
+    services = ctx.config.server.services_name
+    if services and matches_glob(mask.lower(), services.lower()):
+        ctx.reply(RPL_LINKS, services, name, text="1 Services of this network")
     ctx.reply(RPL_ENDOFLINKS, mask)
 
 

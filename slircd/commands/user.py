@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from slircd.commands.metadata import sync_user
 from slircd.commands.registry import Context, Phase, command
 from slircd.rules.user import decide_away, decide_setname
 from slircd.wire.capabilities import PRE_AWAY
@@ -24,6 +27,9 @@ from slircd.wire.numerics import (
     NumericError,
     StandardReply,
 )
+
+if TYPE_CHECKING:
+    from slircd.state.model import User
 
 ROOM = 400
 """Bytes of a list in one line; leaves room for the server's name, the numeric and the nick."""
@@ -108,16 +114,20 @@ def _watch(ctx: Context, nicks: list[str]) -> None:
 def _show_presence(ctx: Context, nicks: list[str]) -> None:
     online: list[str] = []
     offline: list[str] = []
+    present: list[User] = []
     for nick in nicks:
         user = ctx.state.user_by_nick(nick)
         if user is None:
             offline.append(nick)
         else:
             online.append(user.source)
+            present.append(user)
     for text in wrap(online, ROOM, ","):
         ctx.reply(RPL_MONONLINE, text=text)
     for text in wrap(offline, ROOM, ","):
         ctx.reply(RPL_MONOFFLINE, text=text)
+    for user in present:
+        sync_user(ctx.server, ctx.session, user, ctx.send)
 
 
 # --- SILENCE ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from slircd.config.sections import PASSWORD_HASH, Config
 from slircd.events.types import EVENT_TYPES
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.client_tags import ENTRY
-from slircd.wire.names import valid_host, valid_server_name
+from slircd.wire.message import MAX_BODY
+from slircd.wire.names import MAX_METADATA_KEY, valid_host, valid_server_name
 
 MASKED: Final = "********"
 DEFAULT_FILE: Final = "slircd.toml"
@@ -208,6 +209,7 @@ def _check_together(config: Config) -> Iterator[Problem]:
     yield from _check_listen(config)
     yield from _check_opers(config)
     yield from _networks("throttle.exempt", config.throttle.exempt)
+    yield from _check_metadata(config)
     for entry in config.limits.client_tags_denied:
         if not ENTRY.fullmatch(entry):
             yield Problem("limits.client_tags_denied", show(entry), "*, a tag's name without its +, or -NAME")
@@ -220,6 +222,18 @@ def _check_together(config: Config) -> Iterator[Problem]:
 def _check_server(config: Config) -> Iterator[Problem]:
     if not valid_server_name(config.server.name):
         yield Problem("server.name", show(config.server.name), "a host name with a dot, such as irc.example.org")
+    services = config.server.services_name
+    if services and (not valid_server_name(services) or services.lower() == config.server.name.lower()):
+        yield Problem("server.services_name", show(services), "empty, or another host name with a dot")
+
+
+def _check_metadata(config: Config) -> Iterator[Problem]:
+    limits = config.limits
+    names = len(config.server.name) + limits.nicklen + max(limits.nicklen, limits.channellen)
+    room = MAX_BODY - len(":  761    *  :\r\n") - names - MAX_METADATA_KEY
+    if limits.metadata_value_bytes > room:
+        allowed = f"at most {room}, so that key and value fit into a line with names as long as the limits allow"
+        yield Problem("limits.metadata_value_bytes", show(limits.metadata_value_bytes), allowed)
 
 
 def _check_listen(config: Config) -> Iterator[Problem]:

@@ -37,6 +37,10 @@ class Server(Section, frozen=True, kw_only=True):
     description: Annotated[str, Meta(max_length=200, description="What LINKS and WHOIS say of the server")] = (
         "slircd, an IRC server with a flight recorder"
     )
+    services_name: Annotated[
+        str,
+        Meta(max_length=63, description="Server name that NickServ and ChanServ are shown under; empty: this server's"),
+    ] = ""
     sid: Annotated[
         str,
         Meta(pattern=r"^[0-9][0-9A-Z]{2}$", description="Server id, first part of every UID: 0-9, then two of 0-9A-Z"),
@@ -201,6 +205,9 @@ class Limits(Section, frozen=True, kw_only=True):
     multiline_bytes: Annotated[
         int, Meta(ge=512, le=65_536, description="Bytes of one multiline message, its line breaks included")
     ] = 4096
+    metadata_keys: Annotated[int, Meta(ge=1, le=1000, description="Keys of a user's or a channel's metadata")] = 20
+    metadata_value_bytes: Annotated[int, Meta(ge=16, le=300, description="Bytes of a value of metadata")] = 250
+    metadata_subs: Annotated[int, Meta(ge=1, le=1000, description="Keys of metadata that a client may follow")] = 50
     client_tags_denied: Annotated[
         list[str],
         Meta(description="Client-only tags that are not passed on, without their +; * for all, -NAME for an exception"),
@@ -467,7 +474,9 @@ BUILT_IN_CLASSES: Final[dict[str, OperClass]] = {
             "flood-exempt",
         ],
     ),
-    "netadmin": OperClass(inherits=["oper"], privileges=["die", "override", "rehash", "relaymsg", "samode"]),
+    "netadmin": OperClass(
+        inherits=["oper"], privileges=["die", "metadata", "override", "rehash", "relaymsg", "samode"]
+    ),
 }
 
 DEFAULT_LISTEN: Final = (Listen(port=6667), Listen(port=6697, tls=True))

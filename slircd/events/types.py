@@ -199,6 +199,17 @@ class ChannelInvite(Event, frozen=True, kw_only=True, tag=1):
     member: str
 
 
+class ChannelRename(Event, frozen=True, kw_only=True, tag=1):
+    """A channel has another name, and all that it had before; `target` is the casefolded name that it had."""
+
+    event_type = "channel.rename"
+    nick: str
+    name: str
+    """The name that it had, as people saw it."""
+    new_name: str
+    reason: str
+
+
 class ChannelTopicChange(Event, frozen=True, kw_only=True, tag=1):
     """A channel's topic was set, or removed (empty `topic`)."""
 
@@ -362,6 +373,21 @@ class ChanRestore(Event, frozen=True, kw_only=True, tag=1):
     nick: str
     at: str
     """The moment that was restored; a timestamp of the log's format."""
+
+
+# --- metadata -----------------------------------------------------------------------------------------------------
+
+
+class MetadataSet(Event, frozen=True, kw_only=True, tag=1):
+    """A key of a user's or a channel's metadata was set, or removed (empty `value`); `target` is its UID or casefolded name."""
+
+    event_type = "metadata.set"
+    nick: str
+    name: str
+    """The nick or the channel's name that it was set on."""
+    key: str
+    value: str
+    previous: str
 
 
 # --- operators ----------------------------------------------------------------------------------------------------

@@ -127,6 +127,15 @@ class ChannelsService(MultiService):
         if service is not None:
             service.disownServiceParent()
 
+    def renamed(self, key: str, new_key: str) -> ChannelService | None:
+        """The channel has another name."""
+        service = self.get(key)
+        if service is not None and key != new_key:
+            del self.namedServices[key]
+            service.key = service.name = new_key
+            self.namedServices[new_key] = service
+        return service
+
     def joined(self, key: str, uid: str) -> ChannelService | None:
         """The user is on the channel: its sessions hear it from now on."""
         service = self.get(key)

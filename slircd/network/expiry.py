@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 import txaio
@@ -56,6 +56,11 @@ class Expiries:
         """An entry with an end was set."""
         heappush(self._heap, (expires, key, mode, mask))
         self._arm()
+
+    def renamed(self, key: str, new_key: str) -> None:
+        """A channel has another name; its entries keep their ends."""
+        self._heap = [(when, new_key if name == key else name, mode, mask) for when, name, mode, mask in self._heap]
+        heapify(self._heap)
 
     def _arm(self, least_s: float = 0.0) -> None:
         self.stop()

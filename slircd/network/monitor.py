@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from slircd.commands.metadata import sync_user
 from slircd.state.model import ServerState, User
 from slircd.wire.capabilities import SERVER_TIME
 from slircd.wire.line import Line
@@ -56,6 +57,8 @@ class Monitor:
     def online(self, user: User) -> None:
         """Tell those who watch for the nick that `user` now has."""
         self._tell(user.nick, RPL_MONONLINE.code, user.source)
+        for session in self.watchers(user.nick):
+            sync_user(self._server, session, user, session.send)
 
     def offline(self, nick: str) -> None:
         """Tell those who watch for `nick` that nobody has it now."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from slircd.commands.metadata import metadata_line, sync_joined
 from slircd.commands.names import send_channel_state
 from slircd.commands.registry import Context
 from slircd.events import types as ev
@@ -22,6 +23,7 @@ from slircd.state.model import Channel, User
 from slircd.wire.capabilities import (
     ACCOUNT_NOTIFY,
     AWAY_NOTIFY,
+    CHANNEL_RENAME,
     CHGHOST,
     EXTENDED_JOIN,
     EXTENDED_MONITOR,
@@ -294,7 +296,9 @@ def user_account(out: Rendering, event: ev.UserAccount, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
     out.server.enforcement.watch(user)
     line = out.line(user.uid, f"ACCOUNT {event.account or '*'}", stamp)
-    out.to_sessions(out.following(user, ACCOUNT_NOTIFY), line)
+    asking = out.origin.session if out.origin is not None else None
+    # Whoever logs in or out is told so by its answer.
+    out.to_sessions([session for session in out.following(user, ACCOUNT_NOTIFY) if session is not asking], line)
 
 
 @renders(ev.UserHostChange)
@@ -357,7 +361,9 @@ def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
         if away is not None and session.caps & AWAY_NOTIFY and session.uid != user.uid:
             out.to_session(session, away)
     for session in out.server.users.sessions_of(user.uid):
-        send_channel_state(out.server, session, channel, partial(out.to_session, session))
+        send = partial(out.to_session, session)
+        send_channel_state(out.server, session, channel, send)
+        sync_joined(out.server, session, channel, send)
     if channel.registration is not None and "entrymsg" in channel.registration.settings:
         text = channel.registration.settings["entrymsg"]
         out.to_user(user.uid, out.line(CHANSERV, f"NOTICE {user.nick} :[{channel.name}] {text}", stamp))
@@ -392,6 +398,42 @@ def channel_invite(out: Rendering, event: ev.ChannelInvite, stamp: Stamp) -> Non
     for session in service.sessions if service is not None else ():
         if session.caps & INVITE_NOTIFY and session.uid != event.actor_uid and channel.has_any(session.uid, "qaoh"):
             out.to_session(session, line)
+
+
+@renders(ev.ChannelRename)
+def channel_rename(out: Rendering, event: ev.ChannelRename, stamp: Stamp) -> None:
+    old_key = event.target or ""
+    channel = out.state.channels[out.state.fold(event.new_name)]
+    service = out.server.channels.renamed(old_key, channel.key)
+    out.server.expiries.renamed(old_key, channel.key)
+    line = out.line(event.actor_uid, f"RENAME {event.name} {event.new_name} :{event.reason}", stamp)
+    for session in service.sessions if service is not None else ():
+        if session.caps & CHANNEL_RENAME:
+            out.to_session(session, line)
+        elif channel.key != old_key:
+            # Others see that they leave the old name and join the new one.
+            user = out.state.users[session.uid]
+            out.to_session(session, out.line(user.uid, f"PART {event.name}{_trailing(event.reason)}", stamp))
+            out.to_session(session, _join_line(user, channel, stamp, session.caps))
+            send_channel_state(out.server, session, channel, partial(out.to_session, session))
+
+
+@renders(ev.MetadataSet)
+def metadata_set(out: Rendering, event: ev.MetadataSet, stamp: Stamp) -> None:
+    target = event.target or ""
+    if target.startswith("#"):
+        service = out.server.channels.get(target)
+        hearing: Iterable[Session] = service.sessions if service is not None else ()
+        name = out.state.channels[target].name
+    else:
+        user = out.state.users[target]
+        hearing = {**out.peers(target), **dict.fromkeys(out.server.monitor.watchers(user.nick))}
+        name = user.nick
+    source = out.source_of(event.actor_uid)
+    for session in hearing:
+        # Whoever set it has its answer, and is told nothing of its own change (IRCv3 draft/metadata-3).
+        if event.key in session.followed and (out.origin is None or session is not out.origin.session):
+            session.send(metadata_line(out.server, session, name, event.key, event.value, source))
 
 
 @renders(ev.ChannelTopicChange)

@@ -237,6 +237,10 @@ class IRCServer(MultiService):
         """The server's name, the source of its numerics."""
         return self.config.server.name
 
+    def server_of(self, user: User) -> str:
+        """The name of the server that a user is on."""
+        return (self.config.server.services_name if user.is_service else "") or self.config.server.name
+
     def timestamp(self) -> str:
         """The current moment in the log's form; for lines that come from no event."""
         return self._wall.stamp()

@@ -67,6 +67,7 @@ class Session:
         "certfp",
         "connected_s",
         "failures",
+        "followed",
         "last_message_s",
         "listener",
         "monitored",
@@ -106,6 +107,8 @@ class Session:
         self.batches = 0
         self.monitored: dict[str, str] = {}
         """Casefolded nick to the nick as it was given (MONITOR); gone with the connection."""
+        self.followed: dict[str, None] = {}
+        """Keys of metadata that the client wants to hear of; gone with the connection."""
         self.silenced: dict[str, str] = {}
         """Casefolded mask to the mask as it was given (SILENCE); gone with the connection."""
         now = server.reactor.seconds()

@@ -55,6 +55,8 @@ def _sets(event: ev.Event) -> list[tuple[str, str, str | None]]:
         return [(f"mode +{mode}", "", "") for mode in event.modes]
     if isinstance(event, ev.ChannelTopicChange):
         return [("topic", "", event.topic or None)]
+    if isinstance(event, ev.MetadataSet):
+        return [("metadata", event.key, f"{event.key} {event.value}" if event.value else None)]
     if isinstance(event, ev.ChannelModeChange):
         return [_mode(change) for change in event.changes]
     if isinstance(event, ev.ChannelBanAdd):

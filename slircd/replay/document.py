@@ -39,6 +39,7 @@ class UserView(msgspec.Struct, kw_only=True):
     secure: bool
     connected_at: str
     channels: list[str]
+    metadata: dict[str, str]
 
 
 class TopicView(msgspec.Struct, kw_only=True):
@@ -97,6 +98,7 @@ class ChannelView(msgspec.Struct, kw_only=True):
     lists: dict[str, list[EntryView]]
     members: list[MemberView]
     invited: list[str]
+    metadata: dict[str, str]
     registration: RegistrationView | None
 
 
@@ -163,6 +165,7 @@ def user_view(state: ServerState, user: User) -> UserView:
         secure=user.secure,
         connected_at=user.connected_at,
         channels=sorted(state.channels[key].name for key in state.memberships[user.uid]),
+        metadata=dict(sorted(user.metadata.items())),
     )
 
 
@@ -216,6 +219,7 @@ def channel_view(state: ServerState, channel: Channel, *, show_keys: bool = Fals
             for uid, modes in sorted(channel.members.items())
         ],
         invited=sorted(state.users[uid].nick for uid in channel.invites),
+        metadata=dict(sorted(channel.metadata.items())),
         registration=None
         if registration is None
         else RegistrationView(

@@ -34,6 +34,7 @@ from slircd.wire.numerics import (
     ERR_USERNOTINCHANNEL,
     ERR_USERONCHANNEL,
     NumericError,
+    StandardReply,
 )
 
 STAFF = CHANNEL_MODES.at_least("h")
@@ -105,9 +106,10 @@ def check_join(state: ServerState, channel: Channel, user: User, key: str) -> No
         raise NumericError(ERR_BANNEDFROMCHAN, channel.name)
     if channel.params.get("k", key) != key:
         raise NumericError(ERR_BADCHANNELKEY, channel.name)
-    if "l" in channel.params and len(channel.members) >= int(channel.params["l"]):
+    invited = user.uid in channel.invites
+    if "l" in channel.params and not invited and len(channel.members) >= int(channel.params["l"]):
         raise NumericError(ERR_CHANNELISFULL, channel.name)
-    if "i" in flags and user.uid not in channel.invites and not is_listed(state, channel, "I", user):
+    if "i" in flags and not invited and not is_listed(state, channel, "I", user):
         raise NumericError(ERR_INVITEONLYCHAN, channel.name)
 
 
@@ -255,6 +257,40 @@ def check_knock(state: ServerState, uid: str, name: str) -> Channel:
     if is_banned(state, channel, state.users[uid]):
         raise NumericError(ERR_CANNOTKNOCK, channel.name, text="Cannot knock, you are banned (+b)")
     return channel
+
+
+# --- rename -------------------------------------------------------------------------------------------------------
+
+
+def decide_rename(
+    state: ServerState, actor: str, name: str, new_name: str, reason: str, *, max_length: int, override: bool = False
+) -> Iterator[ev.Event]:
+    """A channel gets another name, by one of its operators, or where it is registered by whoever may change settings.
+
+    Raises numerics, and StandardReply where the new name is taken or none (IRCv3 draft/channel-rename).
+    """
+    channel = visible_channel(state, name, actor, sees_hidden=override)
+    if not override:
+        require_member(channel, actor)
+        require_staff(channel, actor, OPERATORS)
+        if channel.registration is not None and "s" not in flags_of(state, channel, state.users[actor]):
+            raise NumericError(ERR_CHANOPRIVSNEEDED, channel.name, text="The channel is registered (ChanServ flag s)")
+    if not valid_channel(new_name, max_length):
+        raise StandardReply("FAIL", "CANNOT_RENAME", channel.name, new_name, text="This is no name of a channel")
+    holder = state.channel_by_name(new_name)
+    if holder is not None and holder is not channel:
+        raise StandardReply(
+            "FAIL", "CHANNEL_NAME_IN_USE", channel.name, new_name, text="There is a channel of this name already"
+        )
+    if new_name != channel.name:
+        yield ev.ChannelRename(
+            actor_uid=actor,
+            target=channel.key,
+            nick=state.users[actor].nick,
+            name=channel.name,
+            new_name=new_name,
+            reason=reason,
+        )
 
 
 # --- topic --------------------------------------------------------------------------------------------------------

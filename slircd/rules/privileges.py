@@ -10,6 +10,7 @@ PRIVILEGES: Final[dict[str, str]] = {
     "die": "DIE: stop the server",
     "flood-exempt": "is not slowed down by the flood bucket",
     "kill": "KILL: disconnect a user",
+    "metadata": "METADATA: change metadata of others, and of any channel",
     "override": "enter, speak, and change modes, topics and members where channels would refuse",
     "rehash": "REHASH: read configuration, certificates and MOTD again",
     "relaymsg": "RELAYMSG: speak on a channel for people of another network",

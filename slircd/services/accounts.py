@@ -56,7 +56,7 @@ EMAIL: Final = "email"
 VERIFY: Final = "verify-code"
 RESET: Final = "reset-code"
 
-MAX_PASSWORD: Final = 300
+MAX_PASSWORD: Final = 1000
 """Bytes of a password."""
 
 ROUNDS: Final = {"default": 15_000, "minimum": 4096}

@@ -22,6 +22,7 @@ from slircd.wire.numerics import (
     ERR_NICKNAMEINUSE,
     ERR_NOSUCHCHANNEL,
     ERR_NOSUCHNICK,
+    ERR_UNAVAILRESOURCE,
     ERR_USERNOTINCHANNEL,
     ERR_USERONCHANNEL,
     NumericError,
@@ -59,7 +60,10 @@ def admit(state: ServerState, event: ev.Event, earlier: Sequence[ev.Event] = ())
 def _makes(before: ev.Event, event: ev.Event) -> bool:
     """Whether `before` makes what `event` is about: a user, an account, a channel, a registration."""
     return before.target == event.target and (
-        (isinstance(before, ev.UserConnect) and isinstance(event, ev.UserAccount | ev.UserModeChange | ev.UserAway))
+        (
+            isinstance(before, ev.UserConnect)
+            and isinstance(event, ev.UserAccount | ev.UserModeChange | ev.UserAway | ev.MetadataSet)
+        )
         or (isinstance(before, ev.NickRegister) and isinstance(event, ACCOUNT_EVENTS))
         or (isinstance(before, ev.ChanRegister) and isinstance(event, ev.ChanFlags | ev.ChanSet))
         or isinstance(before, ev.ChannelCreate)
@@ -117,6 +121,19 @@ def _invite(state: ServerState, event: ev.ChannelInvite) -> None:
         raise NumericError(ERR_NOSUCHNICK, event.member)
     if event.member_uid in channel.members:
         raise NumericError(ERR_USERONCHANNEL, event.member, channel.name)
+
+
+@_admits(ev.ChannelRename)
+def _rename(state: ServerState, event: ev.ChannelRename) -> None:
+    channel = _channel(state, event)
+    if state.channel_by_name(event.new_name) not in (None, channel):
+        raise NumericError(ERR_UNAVAILRESOURCE, event.new_name)
+
+
+@_admits(ev.MetadataSet)
+def _metadata(state: ServerState, event: ev.MetadataSet) -> None:
+    if event.target not in state.channels and event.target not in state.users:
+        raise NumericError(ERR_NOSUCHNICK, event.name)
 
 
 @_admits(ev.ChannelTopicChange, ev.ChannelBanAdd)

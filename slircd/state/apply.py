@@ -214,6 +214,28 @@ def channel_invite(state: ServerState, event: ev.ChannelInvite, stamp: Stamp) ->
     state.invited.setdefault(uid, {})[channel.key] = None
 
 
+@applies(ev.ChannelRename)
+def channel_rename(state: ServerState, event: ev.ChannelRename, stamp: Stamp) -> None:
+    channel = state.channels[_word(event.target)]
+    key = state.fold(event.new_name)
+    if key != channel.key:
+        if key in state.channels:
+            raise ApplyError(f"channel.rename: {key} is there already")
+        for uid in channel.members:
+            state.memberships[uid] = _with_key_replaced(state.memberships[uid], channel.key, key)
+        for uid in channel.invites:
+            state.invited[uid] = _with_key_replaced(state.invited[uid], channel.key, key)
+        del state.channels[channel.key]
+        state.channels[key] = channel
+        channel.key = key
+    channel.name = event.new_name
+
+
+def _with_key_replaced(keys: dict[str, None], old: str, new: str) -> dict[str, None]:
+    """`keys` with another one in the place of `old`."""
+    return {new if key == old else key: None for key in keys}
+
+
 @applies(ev.ChannelTopicChange)
 def channel_topic_change(state: ServerState, event: ev.ChannelTopicChange, stamp: Stamp) -> None:
     channel = state.channels[_word(event.target)]
@@ -355,6 +377,16 @@ def chan_set(state: ServerState, event: ev.ChanSet, stamp: Stamp) -> None:
         registration.founder = event.value
     else:
         _set(registration.settings, event.setting, event.value)
+
+
+# --- metadata -----------------------------------------------------------------------------------------------------
+
+
+@applies(ev.MetadataSet)
+def metadata_set(state: ServerState, event: ev.MetadataSet, stamp: Stamp) -> None:
+    target = _word(event.target)
+    owner = state.channels[target] if target.startswith("#") else state.users[target]
+    _set(owner.metadata, event.key, event.value)
 
 
 # --- network bans -------------------------------------------------------------------------------------------------

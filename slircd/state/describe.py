@@ -38,8 +38,16 @@ WORDS: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ev.ChannelDestroy: lambda event: "the channel ended",
     ev.ChannelTopicChange: lambda event: f"topic: {event.topic}" if event.topic else "removed the topic",
     ev.ChannelModeChange: _modes,
+    ev.ChannelRename: lambda event: (
+        f"renamed the channel to {event.new_name}" + (f": {event.reason}" if event.reason else "")
+    ),
     ev.ChannelBanAdd: lambda event: f"mode +{event.mode} {event.mask}",
     ev.ChannelBanRemove: lambda event: f"mode -{event.mode} {event.mask}",
+    ev.MetadataSet: lambda event: (
+        f"set metadata {event.key} of {event.name} to {event.value}"
+        if event.value
+        else f"removed metadata {event.key} of {event.name}"
+    ),
     ev.ChannelKick: lambda event: f"kicked {event.member}: {event.reason}",
     ev.ChanRegister: lambda event: f"registered the channel to {event.founder}",
     ev.ChanDrop: lambda event: "dropped the channel",

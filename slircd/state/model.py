@@ -40,6 +40,7 @@ class User(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Letters of the server notices that the user hears, while +s is set."""
     oper: str | None = None
     """The name of the operator block, while +o is set."""
+    metadata: dict[str, str] = {}
 
     @property
     def source(self) -> str:
@@ -154,6 +155,7 @@ class Channel(msgspec.Struct, kw_only=True, omit_defaults=True):
     invites: dict[str, str] = {}
     """UIDs that were invited and have not joined yet, and when."""
     registration: Registration | None = None
+    metadata: dict[str, str] = {}
 
     @property
     def is_permanent(self) -> bool:

@@ -33,6 +33,9 @@ PRE_AWAY: Final = 1 << 26
 EXTENDED_ISUPPORT: Final = 1 << 27
 MULTILINE: Final = 1 << 28
 RELAYMSG: Final = 1 << 29
+CHANNEL_RENAME: Final = 1 << 30
+METADATA: Final = 1 << 31
+METADATA_3: Final = 1 << 32
 
 CAPABILITIES: Final[dict[str, int]] = {
     "account-notify": ACCOUNT_NOTIFY,
@@ -42,8 +45,11 @@ CAPABILITIES: Final[dict[str, int]] = {
     "cap-notify": CAP_NOTIFY,
     "chghost": CHGHOST,
     "draft/account-registration": ACCOUNT_REGISTRATION,
+    "draft/channel-rename": CHANNEL_RENAME,
     "draft/extended-isupport": EXTENDED_ISUPPORT,
     "draft/extended-monitor": EXTENDED_MONITOR,
+    "draft/metadata-2": METADATA,
+    "draft/metadata-3": METADATA_3,
     "draft/multiline": MULTILINE,
     "draft/no-implicit-names": NO_IMPLICIT_NAMES,
     "draft/pre-away": PRE_AWAY,

@@ -15,6 +15,9 @@ import msgspec
 MAX_BODY: Final = 512
 """Bytes of a line without its tags, CR LF included (RFC 1459 2.3)."""
 
+MAX_LONG_BODY: Final = 2048
+"""The same for a command that carries a password, which is for the server alone and goes no further."""
+
 MAX_CLIENT_TAGS: Final = 4094
 """Bytes of the tags that a client may send, without @ and the space behind them."""
 
@@ -27,6 +30,7 @@ NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _BAD: Final = re.compile(r"[\0\r\n]")
 _COMMAND: Final = re.compile(r"[!-9;-~][!-~]*", re.ASCII)
+_MAY_BE_LONG: Final = re.compile(rb"(?:REGISTER|PASS|OPER) ", re.IGNORECASE)
 _TAG_KEY: Final = re.compile(r"\+?(?:[A-Za-z0-9.-]+/)?[A-Za-z0-9-]+", re.ASCII)
 _ESCAPED: Final = re.compile(r"\\(.?)", re.DOTALL)
 _TO_ESCAPE: Final = str.maketrans({";": "\\:", " ": "\\s", "\\": "\\\\", "\r": "\\r", "\n": "\\n"})
@@ -75,7 +79,7 @@ def parse(line: bytes) -> Message:
         line = line.lstrip(b" ")
     else:
         raw = b""
-    if len(line) > MAX_BODY - 2:
+    if len(line) > MAX_BODY - 2 and (len(line) > MAX_LONG_BODY - 2 or not _MAY_BE_LONG.match(line)):
         raise LineTooLong
     try:
         text = line.decode()

@@ -11,6 +11,11 @@ _NOT_USERNAME: Final = re.compile(r"[^A-Za-z0-9._\[\]\\`^{|}-]", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 _HOST_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._:/-]+", re.ASCII)
 
+_METADATA_KEY: Final = re.compile(r"[a-z0-9_./-]+", re.ASCII)
+
+MAX_METADATA_KEY: Final = 32
+"""Bytes of a key of metadata."""
+
 MAX_HOST: Final = 63
 """Characters of a host as people see it (HOSTLEN)."""
 
@@ -46,6 +51,11 @@ def valid_host(text: str) -> bool:
     if text[0] in ":-/." or text[-1] in "-/.":
         return False
     return text == "localhost" or any(mark in text for mark in ".:/")
+
+
+def valid_metadata_key(text: str) -> bool:
+    """Whether `text` is a key of metadata (IRCv3 draft/metadata-3)."""
+    return len(text) <= MAX_METADATA_KEY and _METADATA_KEY.fullmatch(text) is not None
 
 
 def valid_server_name(text: str) -> bool:

@@ -357,11 +357,10 @@ class Sasl(AccountTestCase):
         """Without TLS, and unless it is allowed, PLAIN is neither offered nor taken."""
         self.world = World(config=make_config())
         client = self.world.connect()
-        self.assertIn("sasl=SCRAM-SHA-256 ", client.asks("CAP LS 302")[0])
+        self.assertIn("sasl=SCRAM-SHA-256 ", " ".join(client.asks("CAP LS 302")))
         self.assertEqual(client.codes("AUTHENTICATE PLAIN"), ["908", "904"])
-        self.assertIn(
-            "sasl=EXTERNAL,PLAIN,SCRAM-SHA-256,SCRAM-SHA-256-PLUS", self.world.connect(tls=True).asks("CAP LS 302")[0]
-        )
+        shown = " ".join(self.world.connect(tls=True).asks("CAP LS 302"))
+        self.assertIn("sasl=EXTERNAL,PLAIN,SCRAM-SHA-256,SCRAM-SHA-256-PLUS", shown)
 
 
 class Register(AccountTestCase):

@@ -116,6 +116,17 @@ def _modes(state: ServerState, event: ev.ChannelModeChange) -> Iterable[Key]:
             yield key, change.uid
 
 
+def _rename(state: ServerState, event: ev.ChannelRename) -> Iterable[Key]:
+    """The channel and its members, under the old key and the new one."""
+    old, new = event.target or "", state.fold(event.new_name)
+    channel = state.channels.get(old)
+    yield old
+    yield new
+    for uid in channel.members if channel is not None else ():
+        yield old, uid
+        yield new, uid
+
+
 def _account_and_holders(state: ServerState, event: Any) -> Iterable[Key]:
     """The account, and whoever has a nick of it now, whose mode r may change."""
     account = state.accounts.get(event.target or "")
@@ -141,6 +152,7 @@ def _touches() -> dict[type[ev.Event], Touch]:
     special: dict[type[ev.Event], Touch] = {
         ev.UserDisconnect: _disconnect,
         ev.ChannelModeChange: _modes,
+        ev.ChannelRename: _rename,
         ev.NickGroup: _account_and_holders,
         ev.NickUngroup: _account_and_holders,
         ev.NickDrop: _account_and_holders,

@@ -7,7 +7,9 @@ import re
 from slircd.events.codec import decode_event
 from slircd.events.row import Row
 
-SHOWN = re.compile(r"^(?:@\S+ )?:(\S+) (JOIN|PART|KICK|NICK|TOPIC|MODE|QUIT|AWAY|SETNAME|KILL|INVITE|CHGHOST) (.*)$")
+SHOWN = re.compile(
+    r"^(?:@\S+ )?:(\S+) (PRIVMSG|JOIN|PART|KICK|NICK|TOPIC|MODE|QUIT|AWAY|SETNAME|KILL|INVITE|CHGHOST) (.*)$"
+)
 
 Fact = tuple[str, ...]
 
@@ -18,6 +20,8 @@ def facts_of(row: Row) -> list[Fact]:
     kind = row.event_type
     if kind == "channel.join":
         return [("JOIN", event.name, event.member)]
+    if kind == "message.privmsg":
+        return [("PRIVMSG", event.nick, event.to, event.text)]
     if kind == "channel.part":
         return [("PART", event.name, event.member)]
     if kind == "channel.kick":
@@ -46,7 +50,7 @@ def facts_of(row: Row) -> list[Fact]:
 
 
 def facts_of_line(line: str) -> list[Fact]:
-    """What a line shows of the state; nothing for replies, messages and one's own user modes."""
+    """What a line shows of the state; nothing for replies, notices and one's own user modes."""
     match = SHOWN.match(line)
     if match is None:
         return []
@@ -55,6 +59,8 @@ def facts_of_line(line: str) -> list[Fact]:
     words = head.split()
     if verb in ("JOIN", "PART"):
         return [(verb, words[0], source)]
+    if verb == "PRIVMSG":
+        return [(verb, source, words[0], trailing)]
     if verb == "KICK":
         return [(verb, words[0], words[1])]
     if verb in ("NICK", "QUIT", "SETNAME"):

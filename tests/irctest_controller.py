@@ -51,6 +51,10 @@ registration_s = 3600
 [admin]
 enabled = false
 
+[history]
+channels = true
+direct = true
+
 [passwords]
 cost = "minimum"
 

@@ -14,7 +14,7 @@ import pytest
 from slircd.commands.registry import COMMANDS
 from slircd.state.snapshot import digest
 from slircd.wire.modes import CHANNEL_MODES, USER_MODES
-from tests.harness import FakeClient, World
+from tests.harness import FakeClient, World, make_config
 
 NICKS = ["ann", "bob", "eve", "joe", "Ann", "zoe"]
 CHANNELS = ["#a", "#b", "#A", "#c"]
@@ -57,6 +57,12 @@ def random_line(rng: Random) -> str:
         "LIST",
         f"MONITOR + {nick}",
         f"SILENCE {mask}",
+        f"NOTICE {channel},{nick} {word}",
+        f"@+draft/react=x TAGMSG {channel}",
+        f"CHATHISTORY LATEST {rng.choice([channel, nick])} * 5",
+        "CHATHISTORY TARGETS timestamp=2020-01-01T00:00:00.000Z timestamp=2040-01-01T00:00:00.000Z 5",
+        "NS SET NOHISTORY ON",
+        f"CS SET {channel} HISTORY {rng.choice(['ON', 'OFF', 'JOINED'])}",
         "OPER root sesame",
         f"KILL {nick} {word}",
         f"SAJOIN {nick} {channel}",
@@ -103,7 +109,7 @@ def newcomer(world: World, rng: Random) -> FakeClient:
 def test_no_change_without_an_event(seed: int) -> None:
     """400 random commands: a changed digest without an event is a failure, and so is a state that is not the log's."""
     rng = Random(seed)
-    world = World()
+    world = World(config=make_config({"history": {"channels": seed % 2 == 0, "direct": seed % 2 == 0}}))
     before, count = digest(world.state), len(world.store.rows)
     for _ in range(400):
         clients = [client for client in world.clients if not client.is_closed]

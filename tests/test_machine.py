@@ -37,7 +37,8 @@ class Network(RuleBasedStateMachine):
 
     @initialize(strict=st.just(True))
     def start(self, strict: bool) -> None:
-        self.world = World(config=make_config({"database": {"stall_ms": 600_000}}))
+        history = {"channels": True, "direct": True}
+        self.world = World(config=make_config({"database": {"stall_ms": 600_000}, "history": history}))
         self.world.store.automatic = False
         self.failing = False
         self.serial = 0
@@ -114,6 +115,11 @@ class Network(RuleBasedStateMachine):
     @rule(client=clients, channel=CHANNELS, text=TEXTS)
     def talks(self, client: FakeClient, channel: str, text: str) -> None:
         client.sends(f"PRIVMSG {channel} :{text}", f"WHO {channel}", f"NAMES {channel}", "PING x")
+
+    @rule(client=clients, other=clients, text=st.sampled_from(["hello", "two words"]))
+    def talks_to_another(self, client: FakeClient, other: FakeClient, text: str) -> None:
+        user = self.world.state.users.get(other.uid)
+        client.sends(f"PRIVMSG {user.nick if user else 'x'} :{text}", "CHATHISTORY LATEST #a * 10")
 
     # --- what the world does ------------------------------------------------------------------------------------------
 

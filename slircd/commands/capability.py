@@ -27,10 +27,16 @@ MAX_REFUSED: Final = 100
 """Bytes of a refused request that are repeated to the client."""
 
 
+OF_HISTORY: Final = frozenset({"draft/chathistory", "draft/event-playback"})
+"""What makes sense only where messages are kept."""
+
+
 def offered(server: IRCServer, session: Session) -> dict[str, str | None]:
     """The capabilities that the client of `session` may see now, and their values."""
-    names = [name for name in CAPABILITIES if name != "draft/relaymsg" or server.config.relay.enabled]
-    return {name: _value(server, session, name) for name in names}
+    config = server.config
+    left_out = set() if config.relay.enabled else {"draft/relaymsg"}
+    left_out |= set() if config.history.enabled else OF_HISTORY
+    return {name: _value(server, session, name) for name in CAPABILITIES if name not in left_out}
 
 
 def _value(server: IRCServer, session: Session, name: str) -> str | None:

@@ -1,23 +1,27 @@
 """PRIVMSG, NOTICE, TAGMSG.
 
-Messages change no state, so they are no events and go straight to the outboxes.  While the log cannot be written, a
-message between people and on channels that have nothing unwritten is delivered at once; others wait with what they
-could reveal.
+Messages change no state, so they are no events and go straight to the outboxes, unless [history] asks to keep them:
+then a message is an event like any other, and what its recipients see is that event's rendering.  While the log cannot
+be written, a message that is none, between people and on channels that have nothing unwritten, is delivered at once;
+others wait with what they could reveal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet.defer import Deferred
+
+from slircd.commands.delivery import Said, Spoken, deliver_to_channel, deliver_to_user, echo
 from slircd.commands.registry import Context, command, targets
+from slircd.rules.history import decide_message, is_kept_of_channel, is_kept_of_users, is_worth_keeping
 from slircd.rules.lookup import channel_named, may_see_channel
-from slircd.rules.message import check_channel_text, check_private_text, is_silenced
+from slircd.rules.message import check_channel_text, check_private_text
 from slircd.rules.modes import parse_rate
 from slircd.services.directory import SERVICES
-from slircd.wire.capabilities import BATCH, ECHO_MESSAGE, MESSAGE_TAGS, MULTILINE
+from slircd.wire.capabilities import MESSAGE_TAGS
 from slircd.wire.formatting import strip_formatting
-from slircd.wire.line import Line
 from slircd.wire.modes import CHANNEL_MODES
 from slircd.wire.numerics import (
     ERR_CANNOTSENDTOCHAN,
@@ -31,77 +35,12 @@ from slircd.wire.numerics import (
 
 if TYPE_CHECKING:
     from slircd.network.channels import ChannelService
-    from slircd.network.session import Session
     from slircd.state.model import Channel, User
 
 SYMBOLS: Final = {symbol: mode for mode, symbol in CHANNEL_MODES.prefixes.items()}
-CONCAT: Final = "draft/multiline-concat"
-"""The tag of a line that continues the one before it, without a line break between them."""
 
-
-class Part(NamedTuple):
-    """One line of a multiline message, as its sender split it."""
-
-    text: str
-    concat: bool
-
-
-class Said(NamedTuple):
-    """What is sent: a text, several lines that are one message, or (`text` None) only tags."""
-
-    verb: str
-    text: str | None
-    tags: Mapping[str, str] | None = None
-    parts: Sequence[Part] = ()
-
-
-class Spoken:
-    """What is sent, as lines: once for each form that recipients can read."""
-
-    __slots__ = ("_batched", "line", "plain")
-
-    def __init__(self, ctx: Context, user: User, target: str, said: Said) -> None:
-        server = ctx.server
-        timestamp, msgid, bot = server.timestamp(), server.new_msgid(), "B" in user.modes
-        head = f":{user.nick}!{user.username}@{user.host}"
-
-        def line(body: str, *, first: bool, **more: Any) -> Line:
-            return Line(
-                body,
-                timestamp=timestamp,
-                account=user.account,
-                msgid=msgid if first else None,
-                client_tags=said.tags,
-                bot=bot,
-                **more,
-            )
-
-        self._batched: list[Line] = []
-        if not said.parts:
-            text = "" if said.text is None else f" :{said.text}"
-            self.line: Line | None = line(f"{head} {said.verb} {target}{text}", first=True)
-            self.plain = [self.line]
-            return
-        self.line = None
-        # Clients that do not know multiline get its lines, blank ones left out, with the id on the first.
-        texts = [part.text for part in said.parts if part.text]
-        self.plain = [line(f"{head} {said.verb} {target} :{text}", first=not at) for at, text in enumerate(texts)]
-        reference = f"m{msgid}"
-        self._batched.append(line(f"{head} BATCH +{reference} draft/multiline {target}", first=True))
-        for part in said.parts:
-            tags = {"batch": reference, CONCAT: ""} if part.concat else {"batch": reference}
-            self._batched.append(Line(f"{head} {said.verb} {target} :{part.text}", server_tags=tags))
-        self._batched.append(Line(f":{server.server_name} BATCH -{reference}"))
-
-    def lines_for(self, session: Session) -> list[Line]:
-        """The lines that this client can read."""
-        both = BATCH | MULTILINE
-        return self._batched if self._batched and session.caps & both == both else self.plain
-
-    def send(self, session: Session, *, free: bool) -> None:
-        """Send it to one client; `free` as in Session.send."""
-        for line in self.lines_for(session):
-            session.send(line, free=free)
+Waiting = Deferred[Any]
+"""The turn of a message that is an event."""
 
 
 @command("PRIVMSG")
@@ -114,32 +53,32 @@ def privmsg(ctx: Context, to: str = "", text: str = "") -> Coroutine[Any, Any, N
     if service is not None and text:
         # What is said to a service may be a secret: it is neither passed on nor echoed.
         return service.handle(ctx, text)
-    _to_each(ctx, "PRIVMSG", to, text, ctx.config.limits.targets.privmsg)
-    return None
+    return _to_each(ctx, "PRIVMSG", to, text, ctx.config.limits.targets.privmsg)
 
 
 @command("NOTICE")
-def notice(ctx: Context, to: str = "", text: str = "") -> None:
+def notice(ctx: Context, to: str = "", text: str = "") -> Coroutine[Any, Any, None] | None:
     """NOTICE <target>{,<target>} <text>  (RFC 2812 3.3.2)
 
     Sends a message that nothing may answer automatically.
     """
-    _to_each(ctx, "NOTICE", to, text, ctx.config.limits.targets.notice)
+    return _to_each(ctx, "NOTICE", to, text, ctx.config.limits.targets.notice)
 
 
 @command("TAGMSG")
-def tagmsg(ctx: Context, to: str = "") -> None:
+def tagmsg(ctx: Context, to: str = "") -> Coroutine[Any, Any, None] | None:
     """TAGMSG <target>{,<target>}  (IRCv3 message-tags)
 
     Sends tags without a text, to clients that know tags.
     """
     if not ctx.caps & MESSAGE_TAGS or not ctx.client_tags():
-        return
-    _to_each(ctx, "TAGMSG", to, None, ctx.config.limits.targets.tagmsg)
+        return None
+    return _to_each(ctx, "TAGMSG", to, None, ctx.config.limits.targets.tagmsg)
 
 
-def _to_each(ctx: Context, verb: str, to: str, text: str | None, limit: int) -> None:
+def _to_each(ctx: Context, verb: str, to: str, text: str | None, limit: int) -> Coroutine[Any, Any, None] | None:
     quiet = verb == "NOTICE"
+    waiting: list[Waiting] = []
     try:
         if not to:
             raise NumericError(ERR_NORECIPIENT, text=f"No recipient given ({verb})")
@@ -148,10 +87,12 @@ def _to_each(ctx: Context, verb: str, to: str, text: str | None, limit: int) -> 
         names = [to] if "," not in to else targets(to, limit)
         said = Said(verb, text, ctx.client_tags())
         if is_blocked(ctx, to, said):
-            return
+            return None
         for target in names:
             try:
-                speak(ctx, target, said)
+                turn = speak(ctx, target, said)
+                if turn is not None:
+                    waiting.append(turn)
             except NumericError as error:
                 # Nothing may answer a NOTICE, errors included (RFC 2812 3.3.2).
                 if not quiet:
@@ -159,6 +100,17 @@ def _to_each(ctx: Context, verb: str, to: str, text: str | None, limit: int) -> 
     except NumericError:
         if not quiet:
             raise
+    return finish(ctx, waiting, quiet=quiet) if waiting else None
+
+
+async def finish(ctx: Context, waiting: list[Waiting], *, quiet: bool) -> None:
+    """Wait for the turns of messages that are events; `quiet` swallows what the order refuses."""
+    for turn in waiting:
+        try:
+            await turn
+        except NumericError as error:
+            if not quiet:
+                ctx.refuse(error)
 
 
 def is_blocked(ctx: Context, to: str, said: Said) -> bool:
@@ -182,23 +134,36 @@ def is_filtered(ctx: Context, text: str) -> bool:
     return met.action != "warn"
 
 
-def speak(ctx: Context, target: str, said: Said) -> None:
-    """Deliver what is said to one target.  Raises the numeric that says why not."""
+def speak(ctx: Context, target: str, said: Said) -> Waiting | None:
+    """Deliver what is said to one target.  Raises the numeric that says why not.
+
+    Where it is kept it is delivered in its turn, which is returned, and has to be waited for.
+    """
     if target.lstrip("~&@%+").startswith("#"):
-        _to_channel(ctx, target, said)
-    else:
-        _to_user(ctx, target, said)
+        return _to_channel(ctx, target, said)
+    return _to_user(ctx, target, said)
 
 
-def _echo(ctx: Context, spoken: Spoken) -> None:
-    if ctx.session.caps & ECHO_MESSAGE:
-        ctx.send_whole(spoken.lines_for(ctx.session))
+def spoken_now(ctx: Context, target: str, said: Said, source: str = "", relayed_by: str = "") -> Spoken:
+    """What the client's user says, or relays from `source`, as lines with the time and an id of their own."""
+    server, user = ctx.server, ctx.user
+    return Spoken(
+        server.server_name,
+        source or user.source,
+        target,
+        said,
+        timestamp=server.timestamp(),
+        msgid=server.new_msgid(),
+        account=None if relayed_by else user.account,
+        bot="B" in user.modes and not relayed_by,
+        relayed_by=relayed_by,
+    )
 
 
 # --- channels -----------------------------------------------------------------------------------------------------
 
 
-def _to_channel(ctx: Context, target: str, said: Said) -> None:
+def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
     state, session = ctx.state, ctx.session
     user = state.users[session.uid]
     name = target.lstrip("~&@%+")
@@ -214,21 +179,23 @@ def _to_channel(ctx: Context, target: str, said: Said) -> None:
     if said.verb != "TAGMSG":
         session.last_message_s = ctx.server.reactor.seconds()
     symbols = target[: -len(name)]
-    spoken = Spoken(ctx, user, symbols[:1] + channel.name, said)
-    free = is_free(ctx, user.uid, channel.key)
-    if symbols:
-        _to_prefix(service, spoken, session, CHANNEL_MODES.at_least(SYMBOLS[symbols[0]]), free=free)
-    elif said.verb == "TAGMSG":
-        for other in service.sessions:
-            if other is not session and other.caps & MESSAGE_TAGS and other not in service.deaf:
-                spoken.send(other, free=free)
-    elif spoken.line is not None:
-        service.tell(spoken.line, but=session, free=free)
-    else:
-        for other in service.sessions:
-            if other is not session and other not in service.deaf:
-                spoken.send(other, free=free)
-    _echo(ctx, spoken)
+    if not symbols and is_kept(ctx, channel, said):
+        return ctx.emit(decide_message(state, user, said.verb, channel, said))
+    spoken = spoken_now(ctx, symbols[:1] + channel.name, said)
+    modes = CHANNEL_MODES.at_least(SYMBOLS[symbols[0]]) if symbols else ""
+    deliver_to_channel(service, spoken, session, modes=modes, free=is_free(ctx, user.uid, channel.key))
+    echo(ctx, spoken)
+    return None
+
+
+def is_kept(ctx: Context, channel: Channel, said: Said) -> bool:
+    """Whether what is said on the channel, by all of it, is kept."""
+    history = ctx.config.history
+    return (
+        history.channels
+        and is_kept_of_channel(channel)
+        and is_worth_keeping(said.verb, said.tags or {}, history.kept_tags)
+    )
 
 
 def _as_channel_allows(ctx: Context, channel: Channel, user: User, said: Said, *, override: bool) -> Said:
@@ -239,13 +206,6 @@ def _as_channel_allows(ctx: Context, channel: Channel, user: User, said: Said, *
         return said
     parts = [part._replace(text=strip_formatting(part.text)) for part in said.parts]
     return said._replace(text=text, parts=parts)
-
-
-def _to_prefix(service: ChannelService, spoken: Spoken, sender: Session, modes: str, *, free: bool) -> None:
-    channel = service.channel
-    for other in service.sessions:
-        if other is not sender and other not in service.deaf and channel.has_any(other.uid, modes):
-            spoken.send(other, free=free)
 
 
 def _check_rate(ctx: Context, service: ChannelService) -> None:
@@ -268,7 +228,7 @@ def is_free(ctx: Context, *names: str) -> bool:
 # --- users --------------------------------------------------------------------------------------------------------
 
 
-def _to_user(ctx: Context, nick: str, said: Said) -> None:
+def _to_user(ctx: Context, nick: str, said: Said) -> Waiting | None:
     state, session = ctx.state, ctx.session
     user = state.users[session.uid]
     recipient = state.user_by_nick(nick)
@@ -276,18 +236,26 @@ def _to_user(ctx: Context, nick: str, said: Said) -> None:
         raise NumericError(ERR_NOSUCHNICK, nick)
     if recipient.is_service:
         # Among several targets, or by NOTICE: nothing that a service would run.
-        return
+        return None
     check_private_text(user, recipient, said.text or "")
     if said.verb != "TAGMSG":
         session.last_message_s = ctx.server.reactor.seconds()
-    spoken = Spoken(ctx, user, recipient.nick, said)
+    history = ctx.config.history
+    if (
+        history.direct
+        and is_worth_keeping(said.verb, said.tags or {}, history.kept_tags)
+        and is_kept_of_users(state, user, recipient)
+    ):
+        turn = ctx.emit(decide_message(state, user, said.verb, recipient, said))
+        return turn.addCallback(lambda _: _tell_away(ctx, recipient, said))
+    spoken = spoken_now(ctx, recipient.nick, said)
     free = is_free(ctx, user.uid, recipient.uid)
-    for other in ctx.server.users.sessions_of(recipient.uid):
-        if said.verb == "TAGMSG" and not other.caps & MESSAGE_TAGS:
-            continue
-        if other.silenced and is_silenced(state, user, other.silenced.values()):
-            continue
-        spoken.send(other, free=free)
-    _echo(ctx, spoken)
+    deliver_to_user(ctx.server, spoken, user, recipient.uid, session, free=free)
+    echo(ctx, spoken)
+    _tell_away(ctx, recipient, said)
+    return None
+
+
+def _tell_away(ctx: Context, recipient: User, said: Said) -> None:
     if recipient.away is not None and said.verb == "PRIVMSG":
         ctx.reply(RPL_AWAY, recipient.nick, text=recipient.away)

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from slircd.commands.messaging import CONCAT, Part, Said, is_blocked, speak
+from slircd.commands.delivery import CONCAT, Part, Said
+from slircd.commands.messaging import finish, is_blocked, speak
 from slircd.commands.registry import Context, command
 from slircd.services.directory import SERVICES
 from slircd.wire.capabilities import MULTILINE
 from slircd.wire.numerics import ERR_NEEDMOREPARAMS, ERR_UNKNOWNCOMMAND, NumericError, StandardReply
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
+    from typing import Any
 
     from slircd.config.sections import Limits
 
@@ -61,7 +63,7 @@ def _invalid(text: str) -> StandardReply:
 
 
 @command("BATCH", params=1)
-def batch(ctx: Context, reference: str, kind: str = "", target: str = "") -> None:
+def batch(ctx: Context, reference: str, kind: str = "", target: str = "") -> Coroutine[Any, Any, None] | None:
     """BATCH +<reference> draft/multiline <target> | -<reference>  (IRCv3 draft/multiline)
 
     Begins and ends a message of several lines.
@@ -72,9 +74,10 @@ def batch(ctx: Context, reference: str, kind: str = "", target: str = "") -> Non
     if sign == "+":
         _begin(ctx, name, kind, target)
     elif sign == "-":
-        _end(ctx, name)
+        return _end(ctx, name)
     else:
         raise _fail("INVALID_REFTAG", reference, text="A batch begins with + and ends with -")
+    return None
 
 
 def _begin(ctx: Context, name: str, kind: str, target: str) -> None:
@@ -97,13 +100,13 @@ def _begin(ctx: Context, name: str, kind: str, target: str) -> None:
     ctx.put_off()
 
 
-def _end(ctx: Context, name: str) -> None:
+def _end(ctx: Context, name: str) -> Coroutine[Any, Any, None] | None:
     session = ctx.session
     opened, session.open_batch = session.open_batch, None
     if opened is None or opened.reference != name:
         raise _invalid("No such batch is open")
     if opened.failed:
-        return
+        return None
     ctx.take_over(opened.label)
     texts = [part.text for part in opened.parts]
     if not any(texts):
@@ -111,12 +114,15 @@ def _end(ctx: Context, name: str) -> None:
     text = texts[0] + "".join(("" if part.concat else "\n") + part.text for part in opened.parts[1:])
     said = Said(opened.verb, text, opened.tags, tuple(opened.parts))
     if is_blocked(ctx, opened.target, said):
-        return
+        return None
+    quiet = said.verb == "NOTICE"
     try:
-        speak(ctx, opened.target, said)
+        turn = speak(ctx, opened.target, said)
     except NumericError:
-        if said.verb != "NOTICE":
-            raise
+        if quiet:
+            return None
+        raise
+    return None if turn is None else finish(ctx, [turn], quiet=quiet)
 
 
 def collects(ctx: Context) -> bool:

@@ -213,7 +213,7 @@ class Context:
 
     def send(self, line: Line, *, free: bool = False) -> None:
         """Answer with `line`; a `free` one shows nothing of the state, so it need not wait for the log."""
-        extra = {"batch": self._batch} if self._batch else None
+        extra = {"batch": self._batch} if self._batch and not _is_inside(line) else None
         if self._answers is None:
             self.session.send(line, extra, free=free)
         else:
@@ -286,7 +286,7 @@ class Context:
             reference = session.next_batch()
             session.send(Line(f":{self.server.server_name} BATCH +{reference} labeled-response"), {"label": self.label})
             for line, extra in answers:
-                session.send(line, extra or {"batch": reference})
+                session.send(line, extra or (None if _is_inside(line) else {"batch": reference}))
             session.send(Line(f":{self.server.server_name} BATCH -{reference}"))
 
     # --- deciding -------------------------------------------------------------------------------------------------
@@ -294,6 +294,11 @@ class Context:
     def emit(self, events: Iterable[Event]) -> Deferred[tuple[Record, ...]]:
         """Give a decision to the bus, with this command as its origin; see EventBus.emit."""
         return self.server.bus.emit(events, self)
+
+
+def _is_inside(line: Line) -> bool:
+    """Whether a line says itself which batch it belongs to."""
+    return line.server_tags is not None and "batch" in line.server_tags
 
 
 def targets(words: str, limit: int | None = None) -> Iterator[str]:

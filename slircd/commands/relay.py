@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from slircd.commands.messaging import is_filtered, is_free
+from collections.abc import Coroutine
+from typing import Any
+
+from slircd.commands.delivery import Said, deliver_to_channel, echo
+from slircd.commands.messaging import finish, is_filtered, is_free, is_kept, spoken_now
 from slircd.commands.registry import Context, command
 from slircd.rules.channel import OPERATORS
+from slircd.rules.history import decide_message
 from slircd.rules.lookup import channel_named, may_see_channel
 from slircd.rules.message import check_channel_text
-from slircd.wire.capabilities import ECHO_MESSAGE, RELAYMSG
-from slircd.wire.line import Line
 from slircd.wire.names import valid_nick
 from slircd.wire.numerics import (
     ERR_NOSUCHCHANNEL,
@@ -18,9 +21,6 @@ from slircd.wire.numerics import (
     StandardReply,
 )
 
-TAG = "draft/relaymsg"
-"""The tag that names who relayed."""
-
 
 def valid_relayed_nick(nick: str, separator: str, max_length: int) -> bool:
     """Whether `nick` may be that of somebody elsewhere: a nick but for the separator, which no nick here can have."""
@@ -29,7 +29,7 @@ def valid_relayed_nick(nick: str, separator: str, max_length: int) -> bool:
 
 
 @command("RELAYMSG", params=3)
-def relaymsg(ctx: Context, name: str, nick: str, text: str) -> None:
+def relaymsg(ctx: Context, name: str, nick: str, text: str) -> Coroutine[Any, Any, None] | None:
     """RELAYMSG <channel> <nick> <text>  (draft/relaymsg)
 
     Says something on a channel for somebody of another network.
@@ -51,16 +51,12 @@ def relaymsg(ctx: Context, name: str, nick: str, text: str) -> None:
     user = ctx.user
     said = check_channel_text(ctx.state, channel, user, text)
     if is_filtered(ctx, said):
-        return
-    timestamp, msgid = ctx.server.timestamp(), ctx.server.new_msgid()
-    body = f":{nick}!{user.username}@{user.host} PRIVMSG {channel.name} :{said}"
-    tags = ctx.client_tags()
-    plain = Line(body, timestamp=timestamp, msgid=msgid, client_tags=tags)
-    named = Line(body, timestamp=timestamp, msgid=msgid, client_tags=tags, server_tags={TAG: user.nick})
-    free = is_free(ctx, user.uid, channel.key)
-    service = ctx.channel(name)
-    for session in service.sessions:
-        if session is not ctx.session and session not in service.deaf:
-            session.send(named if session.caps & RELAYMSG else plain, free=free)
-    if ctx.caps & ECHO_MESSAGE:
-        ctx.send(named if ctx.caps & RELAYMSG else plain)
+        return None
+    source, what = f"{nick}!{user.username}@{user.host}", Said("PRIVMSG", said, ctx.client_tags())
+    if is_kept(ctx, channel, what):
+        turn = ctx.emit(decide_message(ctx.state, user, "PRIVMSG", channel, what, source=source))
+        return finish(ctx, [turn], quiet=False)
+    spoken = spoken_now(ctx, channel.name, what, source, user.nick)
+    deliver_to_channel(ctx.channel(name), spoken, ctx.session, free=is_free(ctx, user.uid, channel.key))
+    echo(ctx, spoken)
+    return None

@@ -316,6 +316,29 @@ class Relay(Section, frozen=True, kw_only=True):
     ] = True
 
 
+class History(Section, frozen=True, kw_only=True):
+    """What people say, kept in the log.  Off by default; docs/history.md says what it means for their privacy."""
+
+    channels: Annotated[bool, Meta(description="Whether messages of channels are kept")] = False
+    direct: Annotated[bool, Meta(description="Whether messages between users are kept")] = False
+    kept_tags: Annotated[
+        list[str], Meta(description="Client-only tags for which a message without text (TAGMSG) is kept")
+    ] = field(default_factory=lambda: ["+draft/persist", "+draft/react", "+draft/unreact", "+react"])
+    limit: Annotated[int, Meta(ge=10, le=5000, description="Messages of one CHATHISTORY (ISUPPORT CHATHISTORY)")] = 500
+    max_age_days: Annotated[
+        int, Meta(ge=0, le=36_500, description="Days that clients can look back; 0: as far as the log goes")
+    ] = 0
+    cutoff: Annotated[
+        Literal["none", "registered", "joined"],
+        Meta(description="What members see of a channel: all, what came after their account, or after they joined"),
+    ] = "none"
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is kept."""
+        return self.channels or self.direct
+
+
 class Mail(Section, frozen=True, kw_only=True):
     """How codes are mailed: by a command, or by an SMTP server.  Without both no mail is sent."""
 
@@ -421,6 +444,7 @@ class Config(Section, frozen=True, kw_only=True):
     passwords: PasswordsSection = PasswordsSection()
     accounts: Accounts = Accounts()
     relay: Relay = Relay()
+    history: History = History()
     mail: Mail = Mail()
     admin: Admin = Admin()
     secrets_file: Annotated[

@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IReactorTime
 from slircd.events.clock import LamportClock, WallClock, parse_timestamp
 from slircd.events.codec import EncodeError, encode_payload
 from slircd.events.interface import EventStore
-from slircd.events.row import Credential, Head, Row
+from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.events.types import Event
 from slircd.state.admit import admit, consequences
 from slircd.state.apply import Stamp, apply
@@ -86,9 +86,16 @@ class LocalOrder:
 class Decision:
     """Events that were decided together, whom to tell, and the Deferreds of those who wait."""
 
-    __slots__ = ("applied", "committed", "credentials", "events", "origin")
+    __slots__ = ("applied", "committed", "credentials", "events", "origin", "rewrites")
 
-    def __init__(self, events: Sequence[Event], origin: object | None, credentials: Sequence[Credential] = ()) -> None:
+    def __init__(
+        self,
+        events: Sequence[Event],
+        origin: object | None,
+        credentials: Sequence[Credential] = (),
+        rewrites: Sequence[Rewrite] = (),
+    ) -> None:
+        self.rewrites = rewrites
         self.events = events
         self.origin = origin
         self.credentials = credentials
@@ -227,21 +234,25 @@ class EventBus(Service):
     # --- the way of an event --------------------------------------------------------------------------------------
 
     def emit(
-        self, events: Iterable[Event], origin: object | None = None, credentials: Sequence[Credential] = ()
+        self,
+        events: Iterable[Event],
+        origin: object | None = None,
+        credentials: Sequence[Credential] = (),
+        rewrites: Sequence[Rewrite] = (),
     ) -> defer.Deferred[tuple[Record, ...]]:
         """Give a decision its place in the log; `events` is run to its end before the first is applied.
 
         `origin` is handed to the renderer: the command whose client is to see the lines as its answer.  `credentials`
-        are written in the transaction of the events.  The Deferred
+        and `rewrites` are written in the transaction of the events.  The Deferred
         fires with the records once they are applied.  It fails with what the rule raised, NumericError if the order
         refused the decision, EncodeError if it cannot be stored, StoreUnavailable while the server is degraded.
         """
-        return self._submit(events, origin, credentials).applied
+        return self._submit(events, origin, credentials, rewrites).applied
 
     def publish(self, events: Iterable[Event], origin: object | None = None) -> defer.Deferred[int]:
         """As `emit`, but the Deferred fires when the decision is committed, with its last sequence."""
         committed: defer.Deferred[int] = defer.Deferred()
-        decision = self._submit(events, origin, (), committed)
+        decision = self._submit(events, origin, (), (), committed)
         decision.applied.addErrback(committed.errback)
         return committed
 
@@ -250,9 +261,10 @@ class EventBus(Service):
         events: Iterable[Event],
         origin: object | None,
         credentials: Sequence[Credential] = (),
+        rewrites: Sequence[Rewrite] = (),
         committed: defer.Deferred[int] | None = None,
     ) -> Decision:
-        decision = Decision((), origin, credentials)
+        decision = Decision((), origin, credentials, rewrites)
         decision.committed = committed
         try:
             decision.events = tuple(events)
@@ -273,7 +285,7 @@ class EventBus(Service):
         if rows:
             self._unwritten.extend(records)
             self._gate.applied(records[-1].stamp.sequence)
-            self._store.append(rows, decision.credentials)
+            self._store.append(rows, decision.credentials, decision.rewrites)
             if not self._full and len(self._unwritten) > MAX_UNWRITTEN and self.degraded:
                 self._set_full(True)
             self._renderer(records, decision.origin)
@@ -356,6 +368,10 @@ class EventBus(Service):
             waiting.callback(sequence)
         else:
             self._waiting.append((sequence, waiting))
+
+    def settled(self) -> defer.Deferred[int]:
+        """Fires when all that is applied now is committed, and so in reach of queries."""
+        return self.publish(())
 
     def subscribe(self, name: str, deliver: Callable[[Record], object]) -> Subscription:
         """Have `deliver` called with every record after its commit; `unsubscribe` ends it."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from slircd.events.row import Credential, Head, Row
+from slircd.events.pages import HistoryReader
+from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.state.model import ServerState
+
+T = TypeVar("T")
 
 
 class Start(NamedTuple):
@@ -37,8 +40,14 @@ class EventStore(Protocol):
     oldest_pending_since: float | None
     """The clock's seconds when the oldest row that is not committed was appended."""
 
-    def append(self, rows: Sequence[Row], credentials: Sequence[Credential] = ()) -> None:
-        """Take the rows of one decision, and the credentials that change with it; they are committed together."""
+    def append(
+        self, rows: Sequence[Row], credentials: Sequence[Credential] = (), rewrites: Sequence[Rewrite] = ()
+    ) -> None:
+        """Take the rows of one decision, and what changes with it, committed together.
+
+        `rewrites` are of rows that were appended before, committed or not; nothing of their old payloads stays in the
+        files of the database.
+        """
 
     def head(self) -> Head:
         """The newest committed row; blocks, for start-up only."""
@@ -59,12 +68,22 @@ class EventStore(Protocol):
         """All committed credentials; blocks, for start-up."""
 
     def query_by_target(
-        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000, newest: bool = False
+        self,
+        target: str,
+        *,
+        after_id: int = 0,
+        until: str | None = None,
+        limit: int = 1000,
+        newest: bool = False,
+        messages: bool = True,
     ) -> Deferred[list[Row]]:
         """The committed rows of one target with a higher id and no later timestamp, in order; does not block.
 
-        The oldest ones up to `limit`, or the newest ones.
+        The oldest ones up to `limit`, or the newest ones; with or without `messages`.
         """
+
+    def ask_history(self, question: Callable[[HistoryReader], T]) -> Deferred[T]:
+        """What `question` makes of the committed log; it is called in a thread and does not block."""
 
 
 def ignore_commit(last_id: int, rows: int, seconds: float) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 
+from slircd.events.history import ListHistoryReader
 from slircd.events.interface import Start, ignore_commit, ignore_text
-from slircd.events.row import Credential, Head, Row
+from slircd.events.pages import MESSAGES, HistoryReader
+from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.state.model import ServerState
 from slircd.state.snapshot import decode_snapshot, encode_snapshot
+
+T = TypeVar("T")
 
 
 class MemoryStore:
@@ -30,6 +35,7 @@ class MemoryStore:
         self.oldest_pending_since: float | None = None
         self._pending: list[Row] = []
         self._pending_credentials: list[Credential] = []
+        self._pending_rewrites: list[Rewrite] = []
         self._credentials: dict[tuple[str, str], str] = {}
         self._seconds = seconds
         self._failing = False
@@ -40,8 +46,11 @@ class MemoryStore:
         """How many rows wait for their commit."""
         return len(self._pending)
 
-    def append(self, rows: Sequence[Row], credentials: Sequence[Credential] = ()) -> None:
+    def append(
+        self, rows: Sequence[Row], credentials: Sequence[Credential] = (), rewrites: Sequence[Rewrite] = ()
+    ) -> None:
         """Take the rows of one decision."""
+        self._pending_rewrites.extend(rewrites)
         self._pending_credentials.extend(credentials)
         if not self._pending:
             self.oldest_pending_since = self._seconds()
@@ -62,6 +71,10 @@ class MemoryStore:
             if value is not None:
                 self._credentials[account, kind] = value
         self._pending_credentials.clear()
+        new = dict(self._pending_rewrites)
+        if new:
+            self.rows = [row._replace(payload=new[row.id]) if row.id in new else row for row in self.rows]
+            self._pending_rewrites.clear()
         self.on_commit(rows[-1].id, len(rows), 0.0)
 
     def fail(self, reason: str) -> None:
@@ -113,12 +126,26 @@ class MemoryStore:
         return [Credential(account, kind, value) for (account, kind), value in self._credentials.items()]
 
     def query_by_target(
-        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000, newest: bool = False
+        self,
+        target: str,
+        *,
+        after_id: int = 0,
+        until: str | None = None,
+        limit: int = 1000,
+        newest: bool = False,
+        messages: bool = True,
     ) -> Deferred[list[Row]]:
         """The committed rows of one target."""
         found = [
             row
             for row in self.rows
-            if row.target == target and row.id > after_id and (until is None or row.timestamp <= until)
+            if row.target == target
+            and row.id > after_id
+            and (until is None or row.timestamp <= until)
+            and (messages or row.event_type not in MESSAGES)
         ]
         return succeed(found[-limit:] if newest else found[:limit])
+
+    def ask_history(self, question: Callable[[HistoryReader], T]) -> Deferred[T]:
+        """What `question` makes of the committed rows."""
+        return succeed(question(ListHistoryReader(self.rows)))

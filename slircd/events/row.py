@@ -26,6 +26,13 @@ class Credential(NamedTuple):
     value: str | None
 
 
+class Rewrite(NamedTuple):
+    """A row of the log gets another payload: a redaction, or an erasure."""
+
+    id: int
+    payload: str
+
+
 class Head(NamedTuple):
     """The newest row of a log; 0, 0 and an empty text for an empty one."""
 

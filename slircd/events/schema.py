@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint, text
+
+from slircd.events.pages import MESSAGE_TYPES
 
 METADATA: Final = MetaData(
     naming_convention={
@@ -17,6 +19,8 @@ METADATA: Final = MetaData(
 )
 
 _BIG: Final = BigInteger().with_variant(Integer, "sqlite")
+
+_IS_MESSAGE: Final = text(f"event_type IN ({', '.join(map(repr, MESSAGE_TYPES))})")
 
 EVENTS: Final = Table(
     "events",
@@ -32,6 +36,7 @@ EVENTS: Final = Table(
     Index("idx_events_timestamp", "timestamp"),
     Index("idx_events_type", "event_type"),
     Index("idx_events_target", "target", "id"),
+    Index("idx_events_words", "target", "id", sqlite_where=_IS_MESSAGE, postgresql_where=_IS_MESSAGE),
     sqlite_autoincrement=True,
 )
 
@@ -82,5 +87,14 @@ WEBHOOK_CURSORS: Final = Table(
 )
 """The sequence up to which each webhook has been told."""
 
-HEAD_REVISION: Final = "0004"
+CONVERSATIONS: Final = Table(
+    "conversations",
+    METADATA,
+    Column("side", Text, primary_key=True),
+    Column("other", Text, primary_key=True),
+    Column("last_id", _BIG, nullable=False),
+)
+"""Who talks to whom, and the newest message of it: what `message.*` says, by side, so that it is found at once."""
+
+HEAD_REVISION: Final = "0005"
 """The newest migration, which makes what stands above."""

@@ -19,21 +19,25 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, TypeVar
 
 import txaio
-from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, delete, event, insert, select, text
+from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, delete, event, insert, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from slircd.events import checkpoints
+from slircd.events.history import SQLHistoryReader
 from slircd.events.interface import Start, ignore_commit, ignore_text
 from slircd.events.migrate import ensure_schema
-from slircd.events.row import Credential, Head, Row
+from slircd.events.pages import MESSAGE_TYPES, HistoryReader, is_direct, sides_of
+from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.events.schema import CREDENTIALS, EVENTS
 from slircd.events.url import parse_url
+
+T = TypeVar("T")
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -163,13 +167,15 @@ class SQLStore:
         """How many decisions wait for their commit."""
         return len(self._appended)
 
-    def append(self, rows: Sequence[Row], credentials: Sequence[Credential] = ()) -> None:
-        """Take the rows of one decision, and the credentials that change with it."""
+    def append(
+        self, rows: Sequence[Row], credentials: Sequence[Credential] = (), rewrites: Sequence[Rewrite] = ()
+    ) -> None:
+        """Take the rows of one decision, and what changes with it."""
         now = self._seconds()
         if not self._appended:
             self.oldest_pending_since = now
         self._appended.append((rows[-1].id, now))
-        self._queue.put(_Unit(rows, credentials))
+        self._queue.put(_Unit(rows, credentials, rewrites))
 
     def _committed(self, last_id: int, rows: int, seconds: float) -> None:
         appended = self._appended
@@ -226,14 +232,31 @@ class SQLStore:
             return [Credential(*row) for row in connection.execute(select(CREDENTIALS))]
 
     def query_by_target(
-        self, target: str, *, after_id: int = 0, until: str | None = None, limit: int = 1000, newest: bool = False
+        self,
+        target: str,
+        *,
+        after_id: int = 0,
+        until: str | None = None,
+        limit: int = 1000,
+        newest: bool = False,
+        messages: bool = True,
     ) -> Deferred[list[Row]]:
         """The committed rows of one target with a higher id and no later timestamp, in order, read in a thread."""
         query = select(EVENTS).where(EVENTS.c.target == target, EVENTS.c.id > after_id)
         if until is not None:
             query = query.where(EVENTS.c.timestamp <= until)
+        if not messages:
+            query = query.where(EVENTS.c.event_type.not_in(MESSAGE_TYPES))
         ordered = query.order_by(EVENTS.c.id.desc() if newest else EVENTS.c.id)
         return deferToThread(self._fetch, ordered.limit(limit), newest)
+
+    def ask_history(self, question: Callable[[HistoryReader], T]) -> Deferred[T]:
+        """What `question` makes of the committed log, in a thread."""
+        return deferToThread(self._ask, question)
+
+    def _ask(self, question: Callable[[HistoryReader], T]) -> T:
+        with self._opened.connect() as connection:
+            return question(SQLHistoryReader(connection))
 
     def _fetch(self, query: Select[Any], turn: bool) -> list[Row]:
         with self._opened.connect() as connection:
@@ -250,17 +273,21 @@ class SQLStore:
 
     def _write(self) -> None:
         connection, self._writer = self._writer, None
+        leftovers = False
         try:
             while (batch := self._next_batch()) is not None:
                 rows = [row for unit in batch for row in unit.rows]
                 credentials = [credential for unit in batch for credential in unit.credentials]
+                rewrites = [rewrite for unit in batch for rewrite in unit.rewrites]
                 started = time.monotonic()
-                connection = self._commit(connection, rows, credentials)
+                connection = self._commit(connection, rows, credentials, rewrites)
                 if connection is None:
                     return
                 last = rows[-1]
                 self._head = Head(last.id, last.sequence, last.timestamp)
                 self._call_in_reactor(self._committed, last.id, len(rows), time.monotonic() - started)
+                if rewrites or leftovers:
+                    leftovers = not _forget_old_pages(connection)
         except Exception as error:
             log.failure("the event log's writer stopped")
             self._call_in_reactor(self._fatal, f"the event log's writer stopped: {error!r}")
@@ -291,6 +318,7 @@ class SQLStore:
         connection: Connection | None,
         rows: Sequence[Row],
         credentials: Sequence[Credential],
+        rewrites: Sequence[Rewrite],
     ) -> Connection | None:
         """Write one transaction, for as long as it takes; None if it never will be written."""
         connection_error = self._opened.dialect.loaded_dbapi.Error
@@ -307,6 +335,11 @@ class SQLStore:
                     insert_rows(connection, rows)
                     for credential in credentials:
                         _write_credential(connection, credential)
+                    if talk := [row for row in rows if is_direct(row)]:
+                        connection.execute(_NOTE_CONVERSATION, list(_notes(talk)))
+                    for rewrite in rewrites:
+                        wanted = EVENTS.c.id == rewrite.id
+                        connection.execute(update(EVENTS).where(wanted).values(payload=rewrite.payload))
                 break
             except _ForeignRows as error:
                 _discard(connection)
@@ -347,6 +380,38 @@ class _Unit(NamedTuple):
 
     rows: Sequence[Row]
     credentials: Sequence[Credential]
+    rewrites: Sequence[Rewrite]
+
+
+def _forget_old_pages(connection: Connection) -> bool:
+    """Empty SQLite's write-ahead log, which still has what rows were before they were rewritten; False: try again.
+
+    Nothing to do for PostgreSQL, whose VACUUM removes what is not seen any more.
+    """
+    if connection.dialect.name != "sqlite":
+        return True
+    try:
+        # Readers can be in the way; the writer must not wait long for them.
+        connection.exec_driver_sql("PRAGMA busy_timeout=50")
+        busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+        connection.exec_driver_sql("PRAGMA busy_timeout=1000")
+        connection.rollback()
+    except SQLAlchemyError:
+        return False
+    return not busy
+
+
+_NOTE_CONVERSATION: Final = text(
+    "INSERT INTO conversations (side, other, last_id) VALUES (:side, :other, :id) "
+    "ON CONFLICT (side, other) DO UPDATE SET last_id = excluded.last_id"
+)
+
+
+def _notes(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """What direct messages add to the table of conversations."""
+    for row in rows:
+        for side, other in sides_of(row.target or ""):
+            yield {"side": side, "other": other, "id": row.id}
 
 
 def _write_credential(connection: Connection, credential: Credential) -> None:
@@ -423,7 +488,7 @@ def _make_engine(url: URL) -> Engine:
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=1000", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=1000", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -85,6 +85,8 @@ class UserNickChange(Event, frozen=True, kw_only=True, tag=1):
     event_type = "user.nick_change"
     nick: str
     new_nick: str
+    channels: list[str] = []
+    """The channels that it is on, so that their history can show it."""
 
 
 class UserModeChange(Event, frozen=True, kw_only=True, tag=1):
@@ -248,6 +250,65 @@ class ChannelBanRemove(Event, frozen=True, kw_only=True, tag=1):
     nick: str
     mode: str
     mask: str
+
+
+# --- messages -----------------------------------------------------------------------------------------------------
+
+
+class MessagePart(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One line of a message of several; `concat` says that it continues the one before it."""
+
+    text: str
+    concat: bool = False
+
+
+class Message(Event, frozen=True, kw_only=True, tag=1):
+    """The fields of every message: all that its line needs to be sent again.
+
+    `target` is the casefolded channel, or of a direct message the conversation: its two sides in order, with a comma
+    between them; a side is the casefolded account of somebody who is logged in, or a colon and the UID.
+    """
+
+    state_free = True
+    nick: str
+    source: str
+    """nick!user@host of the sender at that moment."""
+    to: str
+    """Whom it was said to: the channel's name as people see it, or the recipient's nick."""
+    text: str = ""
+    """What was said; empty once it was redacted."""
+    parts: list[MessagePart] = []
+    """The lines of a message of several, as its sender split it."""
+    recipient_uid: str | None = None
+    """The UID of who got a direct message."""
+    account: str | None = None
+    """The sender's account."""
+    bot: bool = False
+    """Whether the sender was marked as a bot (user mode B)."""
+    tags: dict[str, str] = {}
+    """Client-only tags that the sender attached."""
+    relayed_by: str = ""
+    """The nick of who relayed it for somebody of another network, whom `source` names."""
+    redacted_by: str = ""
+    """The nick of who had it redacted: text and tags are gone, that something was said is not."""
+
+
+class MessagePrivmsg(Message, frozen=True, kw_only=True, tag=1):
+    """Somebody said something on a channel, or to a user; written only where [history] asks for it."""
+
+    event_type = "message.privmsg"
+
+
+class MessageNotice(Message, frozen=True, kw_only=True, tag=1):
+    """Somebody sent a notice to a channel, or to a user; written only where [history] asks for it."""
+
+    event_type = "message.notice"
+
+
+class MessageTagmsg(Message, frozen=True, kw_only=True, tag=1):
+    """Somebody sent tags worth keeping, such as a reaction; written only where [history] asks for it."""
+
+    event_type = "message.tagmsg"
 
 
 # --- services -----------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ class ChannelService(Service):
         self.sessions: dict[Session, None] = {}
         self.deaf: set[Session] = set()
         """Those of its sessions whose users hear no messages of channels (user mode D)."""
+        self.joined_at: dict[str, str] = {}
+        """When members joined, by UID, as far as this run of the server knows; for what they may see of the past."""
         self.counters: dict[str, list[float]] = {}
         """Recent moments (seconds) per counter of +f and +j; session facts, not state."""
         self._state = state
@@ -46,7 +48,7 @@ class ChannelService(Service):
         """Emit a decision about this channel; see EventBus.emit."""
         return self._bus.emit(events, origin)
 
-    def tell(self, line: Line, *, but: Session, free: bool = False) -> None:
+    def tell(self, line: Line, *, but: Session | None, free: bool = False) -> None:
         """Deliver a message to every session that listens, except the sender's; `free` as in Session.send."""
         deaf = self.deaf
         for session in self.sessions:
@@ -74,9 +76,9 @@ class ChannelsService(MultiService):
     def use(self, bus: EventBus) -> None:
         """Emit through `bus`; make a service for each channel that the state has."""
         self._bus = bus
-        for key in self._state.channels:
+        for key, channel in self._state.channels.items():
             if key not in self.namedServices:
-                self.created(key)
+                self.created(key).joined_at.update(dict.fromkeys(channel.members, self._state.timestamp))
 
     # MultiService keeps its children in a list, where removing one of 20,000 costs a scan; named children suffice.
 
@@ -136,10 +138,11 @@ class ChannelsService(MultiService):
             self.namedServices[new_key] = service
         return service
 
-    def joined(self, key: str, uid: str) -> ChannelService | None:
+    def joined(self, key: str, uid: str, timestamp: str) -> ChannelService | None:
         """The user is on the channel: its sessions hear it from now on."""
         service = self.get(key)
         if service is not None:
+            service.joined_at[uid] = timestamp
             sessions = self._users.sessions_of(uid)
             service.sessions.update(dict.fromkeys(sessions))
             if "D" in self._state.users[uid].modes:
@@ -157,10 +160,11 @@ class ChannelsService(MultiService):
             elif service is not None:
                 service.deaf.difference_update(sessions)
 
-    def left(self, key: str, sessions: Iterable[Session]) -> None:
-        """These sessions hear the channel no longer."""
+    def left(self, key: str, uid: str, sessions: Iterable[Session]) -> None:
+        """The user has left the channel: its sessions hear it no longer."""
         service = self.get(key)
         if service is not None:
+            service.joined_at.pop(uid, None)
             for session in sessions:
                 service.sessions.pop(session, None)
                 service.deaf.discard(session)

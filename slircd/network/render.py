@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from slircd.commands.delivery import deliver_to_channel, deliver_to_user, echo, spoken_of
 from slircd.commands.metadata import metadata_line, sync_joined
 from slircd.commands.names import send_channel_state
 from slircd.commands.registry import Context
 from slircd.events import types as ev
 from slircd.events.bus import Record
+from slircd.events.msgid import message_id
 from slircd.network.users import Gone
+from slircd.rules.history import VERBS
 from slircd.state.access import CHANSERV
 from slircd.state.apply import Stamp
 from slircd.state.model import Channel, User
@@ -119,7 +122,13 @@ class Rendering:
         """A line caused by `actor`."""
         user = self.state.users.get(actor or "")
         source = self.server.server_name if user is None else user.source
-        return _line(f":{source} {rest}", stamp, user)
+        return self.marked(_line(f":{source} {rest}", stamp, user), stamp)
+
+    def marked(self, line: Line, stamp: Stamp) -> Line:
+        """The line, with the id under which history plays it back, where there is history."""
+        if self.server.config.history.enabled:
+            line.msgid = message_id(stamp.id, stamp.session_id)
+        return line
 
     # --- to whom --------------------------------------------------------------------------------------------------
 
@@ -240,10 +249,11 @@ def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> N
     uid = event.target or ""
     server = out.server
     own = list(server.users.sessions_of(uid))
-    line = Line(f":{event.nick}!{event.username}@{event.host} QUIT :{event.reason}", timestamp=stamp.timestamp)
+    quit_line = f":{event.nick}!{event.username}@{event.host} QUIT :{event.reason}"
+    line = out.marked(Line(quit_line, timestamp=stamp.timestamp), stamp)
     watchers: dict[Session, None] = {}
     for key, prefixes in event.channels.items():
-        server.channels.left(key, own)
+        server.channels.left(key, uid, own)
         watchers.update(dict.fromkeys(out.watching(key, uid, prefixes)))
     out.to_sessions(watchers, line)
     for session in own:
@@ -261,7 +271,7 @@ def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> N
 @renders(ev.UserNickChange)
 def user_nick_change(out: Rendering, event: ev.UserNickChange, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
-    line = _line(f":{event.nick}!{user.username}@{user.host} NICK :{event.new_nick}", stamp, user)
+    line = out.marked(_line(f":{event.nick}!{user.username}@{user.host} NICK :{event.new_nick}", stamp, user), stamp)
     out.to_sessions(out.peers(user.uid), line)
     gone = Gone(event.nick, user.username, user.host, user.realname, user.account, stamp.timestamp)
     out.server.users.remember(gone)
@@ -351,10 +361,10 @@ def _join_line(user: User, channel: Channel, stamp: Stamp, caps: int) -> Line:
 def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
     channel = out.state.channels[event.target or ""]
     user = out.state.users[event.member_uid]
-    service = out.server.channels.joined(channel.key, user.uid)
+    service = out.server.channels.joined(channel.key, user.uid, stamp.timestamp)
     if service is None:
         return
-    lines = (_join_line(user, channel, stamp, 0), _join_line(user, channel, stamp, EXTENDED_JOIN))
+    lines = tuple(out.marked(_join_line(user, channel, stamp, caps), stamp) for caps in (0, EXTENDED_JOIN))
     away = out.line(user.uid, f"AWAY :{user.away}", stamp) if user.away is not None else None
     for session in out.watching(channel.key, user.uid):
         out.to_session(session, lines[bool(session.caps & EXTENDED_JOIN)])
@@ -375,7 +385,7 @@ def _leave(out: Rendering, event: ev.ChannelPart | ev.ChannelKick, line: Line) -
     watchers = dict.fromkeys(out.watching(key, event.member_uid, event.prefixes))
     watchers.update(dict.fromkeys(own))
     out.to_sessions(watchers, line)
-    out.server.channels.left(key, own)
+    out.server.channels.left(key, event.member_uid, own)
 
 
 @renders(ev.ChannelPart)
@@ -458,6 +468,26 @@ def channel_ban_add(out: Rendering, event: ev.ChannelBanAdd, stamp: Stamp) -> No
 @renders(ev.ChannelBanRemove)
 def channel_ban_remove(out: Rendering, event: ev.ChannelBanRemove, stamp: Stamp) -> None:
     out.modes(event.actor_uid, event.target or "", stamp, [Change("-", event.mode, event.mask)])
+
+
+# --- messages -----------------------------------------------------------------------------------------------------
+
+
+def message(out: Rendering, event: ev.Message, stamp: Stamp) -> None:
+    sender = out.origin.session if out.origin is not None else None
+    spoken = spoken_of(out.server.server_name, event, stamp)
+    if event.recipient_uid is not None:
+        user = out.state.users.get(event.actor_uid or "")
+        deliver_to_user(out.server, spoken, user, event.recipient_uid, sender, free=False)
+    else:
+        service = out.server.channels.get(event.target or "")
+        if service is not None:
+            deliver_to_channel(service, spoken, sender)
+    if out.origin is not None:
+        echo(out.origin, spoken)
+
+
+RENDERERS.update(dict.fromkeys(VERBS, message))
 
 
 # --- operators ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ SETTINGS: Final[dict[str, str]] = {
     "enforce": "others who take a nick of the account get another one after a while (on, off)",
     "hidemail": "the e-mail address shows to nobody but its owner (on, off)",
     "private": "INFO tells others only that the account exists (on, off)",
+    "nohistory": "direct messages from and to you are never kept (on, off)",
     "neverop": "ChanServ gives nothing on joining (on, off)",
 }
 """Settings of an account that are on or off."""

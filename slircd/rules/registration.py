@@ -35,6 +35,8 @@ TEXTS: Final[dict[str, str]] = {
     "url": "where there is more to read",
     "mlock": "modes that nobody may change, such as +nt-s",
     "founder": "the account that owns the channel",
+    "history": "ON: what is said here is kept, where the network does that; OFF: it is not; JOINED: members see only "
+    "what was said since they joined",
     "successor": "the account that gets it when the founder's is dropped",
 }
 """Settings that hold a text."""
@@ -261,6 +263,10 @@ def _checked(state: ServerState, setting: str, value: str) -> str:
         return account.key if account is not None else ""
     if setting == "mlock":
         return _checked_lock(value)
+    if setting == "history":
+        if value.lower() not in ("on", "off", "joined"):
+            raise AccountError("INVALID_VALUE", "HISTORY is ON, OFF or JOINED.")
+        return "" if value.lower() == "on" else value.lower()
     if len(value.encode()) > MAX_TEXT:
         raise AccountError("INVALID_VALUE", f"At most {MAX_TEXT} bytes.")
     return value

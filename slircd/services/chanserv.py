@@ -390,7 +390,7 @@ async def history(ctx: ServiceContext, name: str, since: str = "") -> None:
     require_flag(ctx.state, channel, ctx.ctx.user, "A", override=_override(ctx))
     count = int(since[:6]) if since.isascii() and since.isdigit() else HISTORY_DEFAULT if not since else HISTORY_LIMIT
     start = "" if not since or since.isdigit() else _moment(ctx, since)
-    rows = await ctx.server.store.query_by_target(channel.key, limit=PAGE, newest=True)
+    rows = await ctx.server.store.query_by_target(channel.key, limit=PAGE, newest=True, messages=False)
     lines: list[str] = []
     for row in rows:
         event, stamp = _decode(row)

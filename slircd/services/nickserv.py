@@ -248,7 +248,7 @@ async def list_(ctx: ServiceContext, pattern: str) -> None:
 
 @nickserv.command("SET", params=2, account=True)
 async def set_(ctx: ServiceContext, setting: str, value: str) -> None:
-    """SET PASSWORD <password> | EMAIL <address or none> | ENFORCE | HIDEMAIL | PRIVATE | NEVEROP ON | OFF
+    """SET PASSWORD <password> | EMAIL <address or none> | ENFORCE | HIDEMAIL | PRIVATE | NOHISTORY | NEVEROP ON | OFF
 
     Changes a setting of your account.
     """

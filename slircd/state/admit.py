@@ -204,6 +204,16 @@ def _chan_is_registered(state: ServerState, event: ev.Event) -> None:
         raise NumericError(ERR_NOSUCHCHANNEL, event.target or "*", text="This channel is not registered")
 
 
+@_admits(ev.MessagePrivmsg, ev.MessageNotice, ev.MessageTagmsg)
+def _message(state: ServerState, event: ev.Message) -> None:
+    if event.actor_uid not in state.users:
+        raise NumericError(ERR_NOSUCHNICK, event.nick)
+    if event.recipient_uid is None:
+        _channel(state, event)
+    elif event.recipient_uid not in state.users:
+        raise NumericError(ERR_NOSUCHNICK, event.to)
+
+
 def consequences(state: ServerState, event: ev.Event) -> tuple[ev.Event, ...]:
     """`event` as it goes into the log at this place, with the events that it entails before and after it."""
     entailing = ENTAILING.get(type(event))
@@ -221,6 +231,10 @@ def _join(state: ServerState, event: ev.ChannelJoin) -> Iterator[ev.Event]:
     yield event
     if channel.registration is not None:
         yield from granted_modes(state, channel, state.users[event.member_uid], "")
+
+
+def _nick(state: ServerState, event: ev.UserNickChange) -> Iterator[ev.Event]:
+    yield msgspec.structs.replace(event, channels=list(state.memberships[event.target or ""]))
 
 
 def _leave(state: ServerState, event: ev.ChannelPart | ev.ChannelKick) -> Iterator[ev.Event]:
@@ -325,6 +339,7 @@ def _nick_drop(state: ServerState, event: ev.NickDrop) -> Iterator[ev.Event]:
 
 
 ENTAILING: Final[dict[type[ev.Event], Callable[[ServerState, Any], Iterator[ev.Event]]]] = {
+    ev.UserNickChange: _nick,
     ev.ChannelJoin: _join,
     ev.ChannelPart: _leave,
     ev.ChannelKick: _leave,

@@ -228,6 +228,7 @@ def channel_rename(state: ServerState, event: ev.ChannelRename, stamp: Stamp) ->
         del state.channels[channel.key]
         state.channels[key] = channel
         channel.key = key
+        channel.named_at = stamp.timestamp
     channel.name = event.new_name
 
 

@@ -156,6 +156,8 @@ class Channel(msgspec.Struct, kw_only=True, omit_defaults=True):
     """UIDs that were invited and have not joined yet, and when."""
     registration: Registration | None = None
     metadata: dict[str, str] = {}
+    named_at: str = ""
+    """When it was last renamed; empty if it never was."""
 
     @property
     def is_permanent(self) -> bool:

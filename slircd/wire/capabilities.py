@@ -26,6 +26,8 @@ CAP_NOTIFY: Final = 1 << 14
 STANDARD_REPLIES: Final = 1 << 15
 SASL: Final = 1 << 16
 ACCOUNT_REGISTRATION: Final = 1 << 17
+CHATHISTORY: Final = 1 << 18
+EVENT_PLAYBACK: Final = 1 << 19
 # 1 << 18 to 1 << 23 belong to history and to clients that share a user.
 NO_IMPLICIT_NAMES: Final = 1 << 24
 EXTENDED_MONITOR: Final = 1 << 25
@@ -46,6 +48,8 @@ CAPABILITIES: Final[dict[str, int]] = {
     "chghost": CHGHOST,
     "draft/account-registration": ACCOUNT_REGISTRATION,
     "draft/channel-rename": CHANNEL_RENAME,
+    "draft/chathistory": CHATHISTORY,
+    "draft/event-playback": EVENT_PLAYBACK,
     "draft/extended-isupport": EXTENDED_ISUPPORT,
     "draft/extended-monitor": EXTENDED_MONITOR,
     "draft/metadata-2": METADATA,

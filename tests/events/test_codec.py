@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from slircd.events.clock import LamportClock, WallClock, format_timestamp, parse_timestamp
 from slircd.events.codec import DecodeError, EncodeError, decode_event, encode_payload
-from slircd.events.types import EVENT_TYPES, Event, ModeDelta, UserAway
+from slircd.events.types import EVENT_TYPES, Event, MessagePart, ModeDelta, UserAway
 
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 VALUES = {
@@ -21,6 +21,8 @@ VALUES = {
     "int": st.integers(0, 2**40),
     "bool": st.booleans(),
     "dict[str, str]": st.dictionaries(text, text, max_size=3),
+    "list[str]": st.lists(text, max_size=3),
+    "list[MessagePart]": st.lists(st.builds(MessagePart, text, st.booleans()), max_size=3),
     "list[ModeDelta]": st.lists(
         st.builds(ModeDelta, st.sampled_from("+-"), st.sampled_from("ov"), st.none() | text, st.none() | text),
         max_size=3,

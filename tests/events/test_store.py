@@ -18,8 +18,9 @@ from sqlalchemy import create_engine, inspect, text
 
 from slircd.events.memory import MemoryStore
 from slircd.events.migrate import SchemaError, migrations_folder, upgrade_with_alembic
+from slircd.events.pages import TEXTS, HistoryReader, Page
 from slircd.events.reader import LogReader
-from slircd.events.row import Credential, Head, Row
+from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.events.schema import EVENTS, HEAD_REVISION
 from slircd.events.store import SQLStore, StoreError
 from tests.postgres import Postgres
@@ -62,6 +63,11 @@ class StoreContract:
     def open(self) -> Any:
         raise NotImplementedError
 
+    def ask(self, question: Callable[[HistoryReader], list[Row]]) -> list[Row]:
+        """What the thread of `ask_history` does, in this one."""
+        found: list[Row] = self.store._ask(question)
+        return found
+
     def setUp(self) -> None:
         self.calls = Calls()
         self.store = self.open()
@@ -82,6 +88,24 @@ class StoreContract:
         assert self.store.head() == Head(3, 3, rows[2].timestamp)
         assert sum(count for _, count in self.calls.commits) == 3
 
+    def test_rewrites_come_after_what_they_rewrite(self) -> None:
+        """A row that is rewritten before it is committed is committed as it was rewritten."""
+        self.store.append([row(1, payload='{"v":1,"text":"first"}')])
+        self.store.append([row(2)], (), [Rewrite(1, '{"v":1}')])
+        self.calls.wait(lambda: bool(self.calls.commits) and self.calls.commits[-1][0] == 2)
+        assert [item.payload for item in self.store.read()] == ['{"v":1}', '{"v":1}']
+
+    def test_conversations(self) -> None:
+        """The newest message of each conversation is found by either side."""
+        said = [("ann,bob", 1), ("ann,ann", 2), ("ann,bob", 3), ("bob,eve", 4), ("#c", 5)]
+        self.store.append([row(number, event_type="message.privmsg", target=target) for target, number in said])
+        self.calls.wait(lambda: bool(self.calls.commits) and self.calls.commits[-1][0] == 5)
+        page = Page("", TEXTS, 10)
+        found: list[list[int]] = []
+        for side in ("ann", "bob", "eve", "joe"):
+            found.append([each.id for each in self.ask(lambda reader, side=side: reader.conversations(side, page))])
+        assert found == [[2, 3], [3, 4], [4], []]
+
     def test_many(self) -> None:
         """More rows than one batch are committed in order, each once."""
         for start in range(1, 12_001, 3):
@@ -96,6 +120,11 @@ class MemoryStoreTests(StoreContract, unittest.TestCase):
         store = MemoryStore()
         self.calls.attach(store)
         return store
+
+    def ask(self, question: Callable[[HistoryReader], list[Row]]) -> list[Row]:
+        found: list[Row] = []
+        self.store.ask_history(question).addCallback(found.extend)
+        return found
 
 
 class SQLiteTests(StoreContract, unittest.TestCase):
@@ -169,14 +198,28 @@ class SQLiteTests(StoreContract, unittest.TestCase):
         assert "somebody else" in self.calls.fatal[0]
 
     def test_columns(self) -> None:
-        """The table has exactly the eight columns and the three indexes that are promised."""
+        """The table has exactly the eight columns and the three indexes that are promised, and one over messages."""
         inspector = inspect(self.store._opened)
         assert [column["name"] for column in inspector.get_columns("events")] == list(Row._fields)
         assert {index["name"] for index in inspector.get_indexes("events")} == {
             "idx_events_timestamp",
             "idx_events_type",
             "idx_events_target",
+            "idx_events_words",
         }
+
+    def test_a_rewritten_row_leaves_nothing_behind(self) -> None:
+        """What a payload was before it was rewritten is neither in the database nor in its write-ahead log."""
+        secret = "unspeakable" * 500
+        self.store.append([row(1), row(2, payload=f'{{"v":1,"text":"{secret}"}}'), row(3)])
+        self.calls.wait(lambda: bool(self.calls.commits) and self.calls.commits[-1][0] == 3)
+        assert any(b"unspeakable" in file.read_bytes() for file in self.path.parent.glob("log.db*"))
+        self.store.append([row(4)], (), [Rewrite(2, '{"v":1,"text":""}')])
+        self.calls.wait(lambda: self.calls.commits[-1][0] == 4)
+        self.store.close()
+        assert not any(b"unspeakable" in file.read_bytes() for file in self.path.parent.glob("log.db*"))
+        self.store = self.opened()
+        assert [item.payload for item in self.store.read()] == ['{"v":1}', '{"v":1,"text":""}', '{"v":1}', '{"v":1}']
 
 
 @pytest.mark.usefixtures("cluster")

@@ -1,0 +1,170 @@
+"""Message history: which messages are kept, whose conversation one is, and what of it somebody may see.
+
+A direct message belongs to the conversation of its two sides.  Somebody who is logged in is its account, so that its
+history follows it to other nicks and clients; somebody who is not is its UID, so that nobody who takes its nick later
+can read what was said to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from slircd.events import types as ev
+from slircd.state.model import Account, Channel, ServerState, User
+
+MESSAGE_EVENTS: Final[dict[str, type[ev.Message]]] = {
+    "PRIVMSG": ev.MessagePrivmsg,
+    "NOTICE": ev.MessageNotice,
+    "TAGMSG": ev.MessageTagmsg,
+}
+"""Command to the event that it becomes."""
+
+VERBS: Final[dict[type[ev.Event], str]] = {cls: verb for verb, cls in MESSAGE_EVENTS.items()}
+
+
+def side_of(state: ServerState, user: User) -> str:
+    """What stands for `user` in its conversations."""
+    account = state.account_of(user)
+    return f":{user.uid}" if account is None else account.key
+
+
+def conversation(first: str, second: str) -> str:
+    """The conversation of two sides: the target of its messages."""
+    return ",".join(sorted((first, second)))
+
+
+# --- what is kept -------------------------------------------------------------------------------------------------
+
+
+def is_kept_of_channel(channel: Channel) -> bool:
+    """Whether the channel's own settings allow its messages to be kept."""
+    return channel.registration is None or channel.registration.settings.get("history") != "off"
+
+
+def is_kept_of_users(state: ServerState, *users: User) -> bool:
+    """Whether the settings of all these users allow messages between them to be kept."""
+    accounts = (state.account_of(user) for user in users)
+    return not any(account is not None and account.is_set("nohistory") for account in accounts)
+
+
+def is_worth_keeping(verb: str, tags: Mapping[str, str], kept_tags: Collection[str]) -> bool:
+    """Whether a message is more than a passing signal: of those without a text only some are."""
+    return verb != "TAGMSG" or any(tag in kept_tags for tag in tags)
+
+
+class Line(Protocol):
+    """One line of a message of several."""
+
+    @property
+    def text(self) -> str:
+        """Its text."""
+
+    @property
+    def concat(self) -> bool:
+        """Whether it continues the line before it."""
+
+
+class Utterance(Protocol):
+    """What is said (commands.delivery.Said)."""
+
+    @property
+    def text(self) -> str | None:
+        """The text; None for tags alone."""
+
+    @property
+    def tags(self) -> Mapping[str, str] | None:
+        """Client-only tags."""
+
+    @property
+    def parts(self) -> Sequence[Line]:
+        """The lines of a message of several."""
+
+
+def decide_message(
+    state: ServerState,
+    user: User,
+    verb: str,
+    to: Channel | User,
+    said: Utterance,
+    *,
+    source: str = "",
+) -> Iterator[ev.Event]:
+    """A message that may be sent is said, and kept; `source` is whom it is relayed from."""
+    if isinstance(to, Channel):
+        target, name, recipient = to.key, to.name, None
+    else:
+        target, name, recipient = conversation(side_of(state, user), side_of(state, to)), to.nick, to.uid
+    yield MESSAGE_EVENTS[verb](
+        actor_uid=user.uid,
+        target=target,
+        nick=user.nick,
+        source=source or user.source,
+        to=name,
+        text=said.text or "",
+        parts=[ev.MessagePart(part.text, part.concat) for part in said.parts],
+        recipient_uid=recipient,
+        account=None if source else user.account,
+        bot="B" in user.modes and not source,
+        relayed_by=user.nick if source else "",
+        tags=dict(said.tags or {}),
+    )
+
+
+# --- what may be seen ---------------------------------------------------------------------------------------------
+
+
+class Scope(NamedTuple):
+    """What somebody may see of a channel or a conversation: `target` in the log, since `since` (a timestamp)."""
+
+    target: str
+    name: str
+    since: str
+    is_channel: bool
+    hides_members: bool = False
+    """Whether who comes and goes is not shown (an auditorium, +u)."""
+
+
+def channel_scope(
+    state: ServerState, user: User, channel: Channel, *, cutoff: str = "none", joined_at: str = ""
+) -> Scope | None:
+    """What a member may see of a channel; None for anybody else.
+
+    A channel's history begins with the channel, or with its name, which others had before it: who makes a name's next
+    channel does not get what was said in the one before.
+    `cutoff` is history.cutoff: `registered` begins with the member's account (or connection), `joined` with
+    `joined_at`; a registered channel can ask for the latter itself (ChanServ SET HISTORY JOINED).
+    """
+    if user.uid not in channel.members or not is_kept_of_channel(channel):
+        return None
+    since = max(channel.created_at, channel.named_at)
+    if channel.registration is not None and channel.registration.settings.get("history") == "joined":
+        cutoff = "joined"
+    if cutoff == "joined":
+        since = max(since, joined_at or user.connected_at)
+    elif cutoff == "registered":
+        account = state.account_of(user)
+        since = max(since, user.connected_at if account is None else account.registered_at)
+    hides = "u" in channel.flags and not channel.has_any(user.uid, "qaoh")
+    return Scope(channel.key, channel.name, since, is_channel=True, hides_members=hides)
+
+
+def direct_scope(state: ServerState, user: User, name: str) -> Scope | None:
+    """What `user` may see of its conversation with the user, or the account, of this name; None if there is neither.
+
+    An account's history begins with the account: nobody gets the history of an account that had the name before.
+    """
+    other = state.user_by_nick(name)
+    account: Account | None
+    if other is not None:
+        if other.is_service:
+            return None
+        side, account = side_of(state, other), state.account_of(other)
+    else:
+        account = state.account_named(name) or state.owner_of_nick(name)
+        if account is None:
+            return None
+        side = account.key
+    own = state.account_of(user)
+    since = max((each.registered_at for each in (account, own) if each is not None), default="")
+    return Scope(conversation(side_of(state, user), side), name, since, is_channel=False)

@@ -1,0 +1,422 @@
+"""Message history: what is kept, who may read it, and how it is found again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slircd.events.memory import MemoryStore
+from slircd.events.types import Message
+from slircd.wire.message import parse
+from tests.harness import FakeClient, ServerTestCase, World, make_config
+
+CAPS = "message-tags server-time batch echo-message labeled-response draft/chathistory"
+EVENTS = CAPS + " draft/event-playback"
+HISTORY: dict[str, Any] = {"history": {"channels": True, "direct": True}, "accounts": {"password_length": 1}}
+
+
+def texts(lines: list[str]) -> list[str]:
+    """The last parameters of the messages among lines."""
+    parsed = [parse(line.encode()) for line in lines]
+    return [message.params[-1] for message in parsed if message.command in ("PRIVMSG", "NOTICE")]
+
+
+def commands(lines: list[str]) -> list[str]:
+    return [parse(line.encode()).command for line in lines]
+
+
+def msgids(lines: list[str]) -> list[str]:
+    return [parse(line.encode()).tags["msgid"] for line in lines]
+
+
+class HistoryTestCase(ServerTestCase):
+    config = HISTORY
+
+    def said(self, client: FakeClient, target: str, *words: str) -> list[str]:
+        """Say each word, a second apart; the echoes."""
+        echoes: list[str] = []
+        for word in words:
+            self.world.clock.advance(1)
+            echoes += client.asks(f"PRIVMSG {target} :{word}")
+        return echoes
+
+    def asked(self, client: FakeClient, line: str) -> list[str]:
+        """What a question brings, without its batch."""
+        first, *inner, last = client.asks(f"CHATHISTORY {line}")
+        self.assertEqual((commands([first, last])), ["BATCH", "BATCH"])
+        return inner
+
+    def account(self, nick: str, *, caps: str = CAPS) -> FakeClient:
+        """A user who is logged in to an account of its nick."""
+        client = self.client(nick, caps=caps)
+        client.asks("NS REGISTER password" if nick.lower() not in self.world.state.accounts else "NS IDENTIFY password")
+        assert self.world.state.users[client.uid].account == nick
+        return client
+
+
+class Keeping(HistoryTestCase):
+    def test_a_message_is_an_event(self) -> None:
+        """A channel's message is written with all that its line needs, and shown with the id of its row."""
+        ann, bob = self.on_channel("#c", "@ann", "bob", caps=CAPS)
+        ann.asks("@+x=1;+draft/reply=z PRIVMSG #C :hello")
+        [event] = self.events_of("message.privmsg")
+        assert isinstance(event, Message)
+        self.assertEqual((event.target, event.to, event.text, event.nick), ("#c", "#c", "hello", "ann"))
+        self.assertEqual(event.tags, {"+x": "1", "+draft/reply": "z"})
+        row = self.world.store.rows[-1]
+        self.assertEqual(msgids(bob.lines()), [f"{row.id:x}-{row.session_id[:10]}"])
+
+    def test_it_waits_for_its_commit(self) -> None:
+        """Nobody sees a message that the log could lose, and one that cannot be written is refused."""
+        ann, bob = self.on_channel("#c", "ann", "bob")
+        self.world.store.automatic = False
+        self.assertEqual(ann.asks("PRIVMSG #c :hello"), [])
+        self.assertEqual(bob.lines(), [])
+        self.world.store.commit()
+        self.assertEqual(bob.lines(), [":ann!~ann@192.0.2.1 PRIVMSG #c :hello"])
+        self.world.store.fail("disk full")
+        self.assertIn("TEMPORARILY_UNAVAILABLE", ann.asks("PRIVMSG #c :lost")[0])
+        self.world.store.recover()
+        self.assertEqual(bob.lines(), [])
+
+    def test_what_is_never_kept(self) -> None:
+        """Messages to services, to a part of a channel, and passing signals are no events."""
+        ann, _ = self.on_channel("#c", "@ann", "bob", caps=CAPS)
+        ann.sends("PRIVMSG NickServ :IDENTIFY secret", "NOTICE NickServ :secret", "PRIVMSG @#c :ops only")
+        ann.sends("@+typing=active TAGMSG #c", "@+draft/react=x TAGMSG #c", "PRIVMSG bob,NickServ :both")
+        kept = [(event.event_type, event.target) for event in self.world.events() if isinstance(event, Message)]
+        self.assertEqual(kept[0], ("message.tagmsg", "#c"))
+        self.assertEqual(len(kept), 2)
+        self.assertNotIn("secret", "".join(row.payload for row in self.world.store.rows))
+
+    def test_settings_switch_it_off(self) -> None:
+        """A channel, or an account, can say that nothing of it is kept."""
+        ann = self.account("ann")
+        bob = self.client("bob")
+        ann.sends("JOIN #c", "CS REGISTER #c", "CS SET #c HISTORY OFF", "NS SET NOHISTORY ON")
+        ann.sends("PRIVMSG #c :one", "PRIVMSG bob :two")
+        bob.sends("PRIVMSG ann :three")
+        self.assertEqual(self.events_of("message.privmsg"), [])
+        self.assertIn("INVALID_TARGET", ann.asks("CHATHISTORY LATEST #c * 10")[0])
+        ann.sends("CS SET #c HISTORY ON", "PRIVMSG #c :four")
+        self.assertEqual(len(self.events_of("message.privmsg")), 1)
+
+
+class Off(ServerTestCase):
+    def test_off_is_off(self) -> None:
+        """Without [history] nothing is kept, offered or answered."""
+        ann, _ = self.on_channel("#c", "ann", "bob")
+        ann.sends("PRIVMSG #c :hello", "PRIVMSG bob :hello")
+        self.assertEqual([event for event in self.world.events() if isinstance(event, Message)], [])
+        listed = " ".join(ann.asks("CAP LS 302"))
+        self.assertNotIn("draft/chathistory", listed)
+        self.assertIn("MESSAGE_ERROR", ann.asks("CHATHISTORY LATEST #c * 10")[0])
+
+
+class Asking(HistoryTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann, self.bob = self.on_channel("#c", "@ann", "bob", caps=CAPS)
+        self.echoes = self.said(self.ann, "#C", *"abcdefghij")
+        self.ids = msgids(self.echoes)
+        self.times = [parse(line.encode()).tags["time"] for line in self.echoes]
+
+    def test_lines_are_as_they_were(self) -> None:
+        """What comes back is what was sent, in a batch of the channel's name."""
+        lines = self.bob.asks("CHATHISTORY LATEST #C * 3")
+        self.assertEqual(
+            lines[0].split(" ", 1)[1], f":irc.test BATCH +{lines[0].split('+')[1].split()[0]} chathistory #c"
+        )
+        reference = lines[0].split("+")[1].split()[0]
+        self.assertEqual(lines[1:-1], [line.replace("@", f"@batch={reference};", 1) for line in self.echoes[-3:]])
+
+    def test_pages(self) -> None:
+        """Each subcommand gives its messages, by id and by time alike, in order."""
+        a, d, g, j = (self.ids[at] for at in (0, 3, 6, 9))
+        cases = {
+            "LATEST #c * 3": "hij",
+            f"LATEST #c msgid={g} 10": "hij",
+            f"LATEST #c msgid={g} 2": "ij",
+            f"BEFORE #c msgid={d} 10": "abc",
+            f"BEFORE #c msgid={d} 2": "bc",
+            f"AFTER #c msgid={g} 10": "hij",
+            f"AFTER #c msgid={g} 2": "hi",
+            f"AROUND #c msgid={d} 1": "d",
+            f"AROUND #c msgid={d} 3": "cde",
+            f"AROUND #c msgid={a} 4": "abcd",
+            f"BETWEEN #c msgid={d} msgid={g} 10": "ef",
+            f"BETWEEN #c msgid={g} msgid={d} 10": "ef",
+            f"BETWEEN #c msgid={a} msgid={j} 3": "bcd",
+            f"BETWEEN #c msgid={j} msgid={a} 3": "ghi",
+            f"BETWEEN #c msgid={d} msgid={d} 3": "",
+            f"AFTER #c msgid={j} 10": "",
+        }
+        for question, expected in cases.items():
+            self.assertEqual("".join(texts(self.asked(self.bob, question))), expected, question)
+            by_time = question
+            for msgid, time in zip(self.ids, self.times, strict=True):
+                by_time = by_time.replace(f"msgid={msgid}", f"timestamp={time}")
+            self.assertEqual("".join(texts(self.asked(self.bob, by_time))), expected, by_time)
+
+    def test_bad_questions(self) -> None:
+        """What cannot be asked is answered with the draft's FAIL."""
+        for question, code in {
+            "": "INVALID_PARAMS",
+            "NONSENSE #c * 1": "INVALID_PARAMS",
+            "LATEST #c *": "INVALID_PARAMS",
+            "LATEST #c * 1 2": "INVALID_PARAMS",
+            "LATEST #c * many": "INVALID_PARAMS",
+            "LATEST #c * 0": "INVALID_PARAMS",
+            "BEFORE #c * 10": "INVALID_PARAMS",
+            "BEFORE #c timestamp=yesterday 10": "INVALID_PARAMS",
+            "BEFORE #c timestamp=2025-13-01T00:00:00.000Z 10": "INVALID_PARAMS",
+            "AFTER #c timestamp=9999-12-31T23:59:59.999Z 10": "INVALID_PARAMS",
+            "BEFORE #c msgid=unknown 10": "MESSAGE_ERROR",
+            "TARGETS msgid=x timestamp=2025-01-01T00:00:00.000Z 10": "INVALID_PARAMS",
+            "LATEST #nosuch * 10": "INVALID_TARGET",
+            "LATEST nobody * 10": "INVALID_TARGET",
+            "LATEST NickServ * 10": "INVALID_TARGET",
+        }.items():
+            [line] = self.bob.asks(f"CHATHISTORY {question}")
+            self.assertIn(f"FAIL CHATHISTORY {code} ", line, question)
+
+    def test_a_label_is_on_the_batch(self) -> None:
+        """A labelled question is answered by one batch that has the label."""
+        lines = self.bob.asks("@label=x CHATHISTORY LATEST #c * 2")
+        self.assertTrue(lines[0].startswith("@label=x;"), lines[0])
+        self.assertEqual(commands(lines), ["BATCH", "PRIVMSG", "PRIVMSG", "BATCH"])
+
+    def test_members_only(self) -> None:
+        """Who is not on a channel, or not any more, gets the same answer as for one that does not exist."""
+        eve = self.client("eve", caps=CAPS)
+        there, missing = (eve.asks(f"CHATHISTORY LATEST {name} * 10")[0] for name in ("#c", "#x"))
+        self.assertEqual(there.split(" ", 1)[1].replace("#c", "#x"), missing.split(" ", 1)[1])
+        self.ann.sends("KICK #c bob")
+        self.assertIn("INVALID_TARGET", self.bob.asks("CHATHISTORY LATEST #c * 10")[-1])
+
+    def test_a_new_channel_of_the_name_knows_nothing(self) -> None:
+        """When everybody has left, the next channel of that name begins with an empty history."""
+        self.ann.sends("PART #c")
+        self.bob.sends("PART #c")
+        self.world.clock.advance(1)
+        self.bob.asks("JOIN #c")
+        self.assertEqual(self.asked(self.bob, "LATEST #c * 10"), [])
+
+    def test_a_renamed_channel_inherits_nothing(self) -> None:
+        """A channel that takes the name of one that is gone does not get what was said there."""
+        eve = self.client("eve", caps=CAPS)
+        eve.asks("JOIN #old")
+        self.said(self.ann, "#c", "k")
+        for client in (self.ann, self.bob):
+            client.sends("PART #c")
+        self.world.clock.advance(1)
+        eve.asks("RENAME #old #c")
+        self.said(eve, "#c", "new")
+        self.assertEqual(texts(self.asked(eve, "LATEST #c * 10")), ["new"])
+
+    def test_limits(self) -> None:
+        """More than history.limit cannot be had, nor what is older than history.max_age_days."""
+        self.world.server.use_config(make_config({"history": {"channels": True, "limit": 10, "max_age_days": 1}}))
+        self.said(self.ann, "#c", "k")
+        self.assertEqual("".join(texts(self.asked(self.bob, "LATEST #c * 100"))), "bcdefghijk")
+        self.world.clock.advance(86_395)
+        self.assertEqual("".join(texts(self.asked(self.bob, "LATEST #c * 100"))), "fghijk")
+
+    def test_cutoff(self) -> None:
+        """With history.cutoff = joined a member sees what was said since it joined."""
+        self.world.server.use_config(make_config({"history": {"channels": True, "cutoff": "joined"}}))
+        eve = self.client("eve", caps=CAPS)
+        self.world.clock.advance(1)
+        eve.asks("JOIN #c")
+        self.said(self.ann, "#c", "k")
+        self.assertEqual(texts(self.asked(eve, "LATEST #c * 100")), ["k"])
+        self.assertEqual(len(self.asked(self.bob, "LATEST #c * 100")), 11)
+
+    def test_answers_fit_the_queue(self) -> None:
+        """A page never fills a client's send queue: it holds the end that was asked from."""
+        config = make_config({"history": {"channels": True}, "limits": {"sendq_bytes": 65_536}})
+        self.world.server.use_config(config)
+        for number in range(200):
+            self.ann.sends(f"@+x={'y' * 300} PRIVMSG #c :{number} {'z' * 300}")
+        lines = self.asked(self.bob, "LATEST #c * 200")
+        self.assertTrue(20 < len(lines) < 100, len(lines))
+        self.assertTrue(texts(lines)[-1].startswith("199 "))
+        self.assertFalse(self.bob.is_closed)
+
+    def test_after_a_restart(self) -> None:
+        """The log outlives the run; ids of unlogged messages never meet those of logged ones."""
+        self.ann.sends("CS REGISTER #c")
+        world = self.world = self.world.restart()
+        bob = world.client("bob", caps=CAPS)
+        bob.asks("JOIN #c")
+        self.assertEqual(self.asked(bob, "LATEST #c * 10"), [])
+
+
+class Conversations(HistoryTestCase):
+    def test_both_sides(self) -> None:
+        """Both sides of a conversation see all of it, whatever nicks they have; nobody else sees any."""
+        ann, bob = self.account("ann"), self.account("bob")
+        eve = self.client("eve", caps=CAPS)
+        self.said(ann, "bob", "one")
+        bob.asks("NICK robert")
+        self.said(bob, "ann", "two")
+        ann.asks("NICK annie")
+        self.said(ann, "robert", "three")
+        for client, name in ((ann, "robert"), (ann, "BOB"), (bob, "annie"), (bob, "ann")):
+            self.assertEqual(texts(self.asked(client, f"LATEST {name} * 10")), ["one", "two", "three"], name)
+        self.assertEqual(texts(self.asked(eve, "LATEST ann * 10")), [])
+
+    def test_a_nick_inherits_nothing(self) -> None:
+        """Somebody who takes the nick of who was not logged in sees nothing of its conversations."""
+        ann, joe = self.account("ann"), self.client("joe", caps=CAPS)
+        self.said(joe, "ann", "private")
+        self.assertEqual(texts(self.asked(ann, "LATEST joe * 10")), ["private"])
+        joe.sends("QUIT")
+        other = self.client("joe", caps=CAPS)
+        self.assertEqual(self.asked(other, "LATEST ann * 10"), [])
+        self.assertEqual(self.asked(ann, "LATEST joe * 10"), [])
+
+    def test_an_account_inherits_nothing(self) -> None:
+        """An account that was dropped and registered anew by somebody else begins with an empty history."""
+        ann, bob = self.account("ann"), self.account("bob")
+        self.said(bob, "ann", "private")
+        ann.asks("NS DROP password")
+        ann.sends("QUIT")
+        self.world.clock.advance(1)
+        other = self.account("ann")
+        self.assertEqual(self.asked(other, "LATEST bob * 10"), [])
+
+    def test_targets(self) -> None:
+        """TARGETS lists channels and conversations by their latest message, within its two moments."""
+        ann, bob = self.account("ann"), self.account("bob")
+        for client in (ann, bob):
+            client.asks("JOIN #c", "JOIN #d")
+        times = [
+            parse(self.said(ann, target, "x")[0].encode()).tags["time"] for target in ("#c", "bob", "#d", "ann", "#c")
+        ]
+        early, late = "timestamp=2020-01-01T00:00:00.000Z", "timestamp=2262-01-01T00:00:00.000Z"
+
+        def listed(question: str) -> list[str]:
+            return [line.split(" TARGETS ")[1] for line in self.asked(ann, f"TARGETS {question}")]
+
+        names = ["bob", "#d", "ann", "#c"]
+        self.assertEqual(
+            listed(f"{early} {late} 10"), [f"{name} {time}" for name, time in zip(names, times[1:], strict=True)]
+        )
+        self.assertEqual([each.split()[0] for each in listed(f"{early} {late} 2")], ["bob", "#d"])
+        self.assertEqual([each.split()[0] for each in listed(f"{late} {early} 2")], ["ann", "#c"])
+        self.assertEqual(
+            [each.split()[0] for each in listed(f"timestamp={times[1]} timestamp={times[4]} 9")], ["#d", "ann"]
+        )
+        bob.asks("PART #c")
+        self.assertEqual([line.split()[4] for line in self.asked(bob, f"TARGETS {early} {late} 10")], ["ann", "#d"])
+
+
+class Events(HistoryTestCase):
+    def test_playback(self) -> None:
+        """With event-playback joins, modes, topics, nicks, quits, kicks and parts come back as they were seen."""
+        ann, bob = self.on_channel("#c", "@ann", "bob", caps=EVENTS + " extended-join")
+        self.world.clock.advance(1)
+        watcher = self.client("watcher", caps=EVENTS + " extended-join")
+        watcher.asks("JOIN #c")
+        start = len(self.asked(watcher, "LATEST #c * 100"))
+        eve = self.client("eve")
+        for client, line in (
+            (eve, "JOIN #c"),
+            (ann, "MODE #c +k secret"),
+            (ann, "MODE #c +b x!*@*"),
+            (ann, "TOPIC #c :the topic"),
+            (bob, "NICK robert"),
+            (bob, "PRIVMSG #c :hello"),
+            (eve, "PART #c :bye"),
+            (ann, "KICK #c robert :out"),
+        ):
+            client.sends(line)
+        seen = [line.split(" ", 1)[1] for line in watcher.lines()]
+        joe = self.client("joe")
+        joe.sends("JOIN #c secret", "QUIT :gone")
+        seen += [line.split(" ", 1)[1] for line in watcher.lines()]
+        played = [line.split(" ", 1)[1] for line in self.asked(watcher, "LATEST #c * 100")][start:]
+        self.assertEqual([line.replace("+k secret", "+k *") for line in seen], played)
+        self.assertEqual(len(played), 10)
+        self.assertEqual([line.split()[1] for line in played].count("QUIT"), 1)
+
+    def test_pages_with_departures(self) -> None:
+        """Pages of events neither lose nor repeat what is between them."""
+        ann, _ = self.on_channel("#c", "ann", "bob", caps=EVENTS)
+        for number in range(6):
+            guest = self.client(f"guest{number}")
+            guest.sends("JOIN #c")
+            self.said(ann, "#c", f"{number}")
+            guest.sends("NICK other" if number % 2 else "QUIT :gone", f"NICK old{number}")
+            self.world.clock.advance(1)
+        whole = self.asked(ann, "LATEST #c * 100")
+        self.assertIn("QUIT", commands(whole))
+        self.assertIn("NICK", commands(whole))
+        pages: list[str] = []
+        before = "*"
+        while page := self.asked(ann, f"{'LATEST' if before == '*' else 'BEFORE'} #c {before} 4"):
+            pages[:0] = page
+            before = f"msgid={msgids(page)[0]}"
+        without = [line.split(";", 1)[1] for line in whole]
+        self.assertEqual([line.split(";", 1)[1] for line in pages], without)
+        after, forwards = f"msgid={msgids(whole)[0]}", whole[:1]
+        while page := self.asked(ann, f"AFTER #c {after} 3"):
+            forwards += page
+            after = f"msgid={msgids(page)[-1]}"
+        self.assertEqual([line.split(";", 1)[1] for line in forwards], without)
+
+    def test_auditorium(self) -> None:
+        """In an auditorium the past shows ordinary members no more than the present does."""
+        ann, bob = self.on_channel("#c", "@ann", "bob", caps=EVENTS)
+        ann.sends("MODE #c +u")
+        self.client("eve").sends("JOIN #c", "PART #c")
+        self.assertNotIn("JOIN", commands(self.asked(bob, "LATEST #c * 50")))
+        self.assertIn("JOIN", commands(self.asked(ann, "LATEST #c * 50")))
+
+    def test_tagmsg(self) -> None:
+        """A reaction is played back to clients with event-playback, and to no others."""
+        ann, bob = self.on_channel("#c", "@ann", "bob", caps=CAPS)
+        eve = self.client("eve", caps=EVENTS)
+        eve.sends("JOIN #c")
+        ann.sends("@+draft/react=x;+draft/reply=y TAGMSG #c")
+        self.assertNotIn("TAGMSG", commands(self.asked(bob, "LATEST #c * 50")))
+        [line] = [line for line in self.asked(eve, "LATEST #c * 50") if " TAGMSG " in line]
+        self.assertIn("+draft/react=x;+draft/reply=y", line)
+
+    def test_multiline(self) -> None:
+        """A message of several lines comes back as one, inside the batch of history; with its lines for the others."""
+        caps = CAPS + " draft/multiline"
+        ann, bob = self.client("ann", caps=caps), self.client("bob", caps=CAPS)
+        for client in (ann, bob):
+            client.sends("JOIN #c")
+        ann.sends(
+            "BATCH +1 draft/multiline #c",
+            "@batch=1 PRIVMSG #c :one",
+            "@batch=1 PRIVMSG #c :",
+            "@batch=1 PRIVMSG #c :two",
+            "BATCH -1",
+        )
+        [event] = self.events_of("message.privmsg")
+        assert isinstance(event, Message)
+        self.assertEqual(event.text, "one\n\ntwo")
+        lines = self.asked(ann, "LATEST #c * 50")
+        self.assertEqual(commands(lines), ["BATCH", "PRIVMSG", "PRIVMSG", "PRIVMSG", "BATCH"])
+        tags = [parse(line.encode()).tags for line in lines]
+        self.assertEqual({tag["batch"] for tag in tags[1:4]}, {parse(lines[0].encode()).params[0][1:]})
+        self.assertEqual(tags[0]["batch"], tags[4]["batch"])
+        self.assertEqual(texts(self.asked(bob, "LATEST #c * 50")), ["one", "two"])
+
+
+def test_history_survives_a_crash() -> None:
+    """What was seen is found after a crash; an id that a lost message had leads to no other one."""
+    world = World(config=make_config(HISTORY), store=MemoryStore(seconds=lambda: 0.0, automatic=True))
+    ann = world.client("ann", caps=CAPS)
+    ann.sends("NS REGISTER password", "JOIN #c", "CS REGISTER #c", "PRIVMSG #c :kept")
+    world.store.automatic = False
+    ann.sends("PRIVMSG #c :lost")
+    after = world.restart(crash=True)
+    after.store.automatic = True
+    after.store.commit()
+    ann = after.client("ann", caps=CAPS)
+    ann.sends("JOIN #c")
+    assert texts(ann.asks("CHATHISTORY LATEST #c * 10")) == ["kept"]

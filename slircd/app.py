@@ -6,6 +6,7 @@
       network     replays the log, then serves; its children are users and channels
       listeners   one for each endpoint
       signals     HUP
+      manager     systemd is told that the server is up
 
 What is wrong with configuration, secrets or certificates is reported before anything starts.  What only shows when the
 process runs, a log in use or a port that is taken, ends it with one line and exit status 1.
@@ -37,6 +38,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from slircd import logs
 from slircd.about import version
 from slircd.config.load import DEFAULT_FILE, ConfigError, Problem, read_config
 from slircd.config.sections import AdminUser, Config, Oper
@@ -67,6 +69,7 @@ from slircd.security.dnsbl import BlockLists
 from slircd.security.passwords import Passwords, hash_now, verify_now
 from slircd.services.mailer import Mailer, SendmailMailer, SMTPMailer
 from slircd.state.feed import Damaged
+from slircd.systemd import ManagerService, Notifier, from_environment
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -87,6 +90,16 @@ class Options(usage.Options):
             f"Configuration file; without it {DEFAULT_FILE} in the working directory, if there is one",
         ],
     )
+
+    def postOptions(self) -> None:  # noqa: N802  # Twisted's name
+        """Have twistd log as the configuration asks, unless its own command line says how."""
+        twistd: Any = self.parent
+        if twistd is None or twistd["logfile"] or twistd["logger"] or twistd.get("syslog"):
+            return
+        # A configuration that is wrong is reported by makeService, which reads it again.
+        with suppress(ConfigError):
+            config, _ = read_config(self["config"])
+            twistd["logger"] = logs.choose(config.log)
 
 
 class ExitWithMessage(SystemExit):
@@ -231,7 +244,9 @@ class Signals(Service):
 class SlircdService(Tree):
     """The whole server: the root of the tree."""
 
-    def __init__(self, config: Config, file: str, plans: list[Plan], loaded: Loaded, reactor: Any) -> None:
+    def __init__(
+        self, config: Config, file: str, plans: list[Plan], loaded: Loaded, reactor: Any, notifier: Notifier
+    ) -> None:
         """Raises ConfigError and TLSFileError."""
         super().__init__()
         self.setName("slircd")
@@ -240,6 +255,7 @@ class SlircdService(Tree):
         self._secrets = loaded.secrets
         self._plans = plans
         self._certificates = TLSContexts()
+        self._notifier = notifier
         self.store = SQLStore(
             config.database.url,
             call_in_reactor=reactor.callFromThread,
@@ -274,6 +290,7 @@ class SlircdService(Tree):
             listeners,
             *self._admin(config, reactor),
             Signals(reactor, self.rehash),
+            ManagerService(notifier, reactor, self.status),
         )
         for child in children:
             child.setServiceParent(self)
@@ -345,6 +362,12 @@ class SlircdService(Tree):
         log.critical("the server stops: {text}", text=text)
         self.stop("The event log cannot be written any more")
 
+    def status(self) -> str:
+        """How it goes, in one line."""
+        state = self.server.state
+        health = "the event log cannot be written" if self.server.bus.degraded else "ready"
+        return f"{health}: {len(self.server.sessions)} connections, {len(state.channels)} channels"
+
     # --- REHASH -----------------------------------------------------------------------------------------------------
 
     def rehash(self, actor: str) -> Deferred[list[str]]:
@@ -352,6 +375,16 @@ class SlircdService(Tree):
 
         Resolves to what is to be told of it.  A file that is wrong changes nothing.
         """
+        self._notifier.reloading()
+        done: Deferred[list[str]] = maybeDeferred(self._rehash, actor)
+
+        def ready(result: Any) -> Any:
+            self._notifier.ready(self.status())
+            return result
+
+        return done.addBoth(ready)
+
+    def _rehash(self, actor: str) -> Deferred[list[str]]:
         server = self.server
         try:
             config, _ = read_config(self._file if Path(self._file).exists() else None)
@@ -458,6 +491,6 @@ def makeService(options: Options) -> MultiService:  # noqa: N802  # twistd's nam
         loaded = load_or_create(Path(config.secrets_file), os.environ, hash_now, verify_now)
         show_generated(loaded.generated, config.secrets_file)
         make_certificate(plans, config)
-        return SlircdService(config, file, plans, loaded, reactor)
+        return SlircdService(config, file, plans, loaded, reactor, from_environment(time.monotonic))
     except (ConfigError, TLSFileError, StoreError) as error:
         raise ExitWithMessage(str(error)) from None

@@ -21,6 +21,7 @@ FIXED: Final = (
     "listen",
     "tls",
     "database",
+    "log",
     "secrets_file",
     "limits.nicklen",
     "limits.userlen",

@@ -164,6 +164,17 @@ class Retention(Section, frozen=True, kw_only=True):
     families: dict[str, Keep] = field(default_factory=dict)
 
 
+class Log(Section, frozen=True, kw_only=True):
+    """The log of the process, on standard output; the event log is `[database]`.  twistd's --logfile goes before it."""
+
+    format: Annotated[
+        Literal["human", "json"], Meta(description="Lines for people, or one JSON object a line for collectors")
+    ] = "human"
+    level: Annotated[Literal["debug", "info", "warn", "error"], Meta(description="The least level that is written")] = (
+        "info"
+    )
+
+
 class Targets(Section, frozen=True, kw_only=True):
     """How many targets one command may name (ISUPPORT TARGMAX)."""
 
@@ -436,6 +447,7 @@ class Config(Section, frozen=True, kw_only=True):
     tls: Tls = Tls()
     database: Database = Database()
     retention: Retention = Retention()
+    log: Log = Log()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     flood: Flood = Flood()

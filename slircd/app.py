@@ -229,10 +229,13 @@ class Signals(Service):
         self._reactor = reactor
         self._rehash = rehash
 
-    def startService(self) -> None:  # noqa: N802  # Twisted's name
-        """Listen for the signal, when the reactor runs: it installs its own handlers at its start."""
-        super().startService()
-        self._reactor.callWhenRunning(signal.signal, signal.SIGHUP, self._hangup)
+    def privilegedStartService(self) -> None:  # noqa: N802  # Twisted's name
+        """Take the signal from the first moment on: its default would end a server that is still replaying.
+
+        What it asks for waits until the reactor runs.
+        """
+        super().privilegedStartService()
+        signal.signal(signal.SIGHUP, self._hangup)
 
     def _hangup(self, _number: int, _frame: object) -> None:
         self._reactor.callFromThread(self._run)

@@ -75,6 +75,8 @@ class Daemon:
             "SLIRCD_ADMIN_PASSWORD": "sesame",
             **(environ or {}),
         }
+        self.passed: tuple[int, ...] = ()
+        """Descriptors that it inherits."""
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         if not self.config.exists():
@@ -89,15 +91,20 @@ class Daemon:
         assert self._process is not None
         return self._process.pid
 
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [*twistd(), "-n", "--pidfile=", "slircd", "--config", str(self.config)]
+
     def start(self) -> Daemon:
         """Start it, and wait until it says that it is up."""
         self._process = subprocess.Popen(
-            [*twistd(), "-n", "--pidfile=", "slircd", "--config", str(self.config)],
+            self.command(),
             cwd=self.folder,
             env=self._environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            pass_fds=self.passed,
         )
         self._lines = queue.Queue()
         threading.Thread(target=self._read, args=(self._process, self._lines), daemon=True).start()
@@ -166,8 +173,10 @@ class Daemon:
 class SocketClient:
     """A client on a real socket, with TLS or without."""
 
-    def __init__(self, daemon: Daemon, *, tls: bool = False, context: ssl.SSLContext | None = None) -> None:
-        port = daemon.ports["tls" if tls else "plain"]
+    def __init__(
+        self, daemon: Daemon, *, tls: bool = False, context: ssl.SSLContext | None = None, port: int | None = None
+    ) -> None:
+        port = daemon.ports["tls" if tls else "plain"] if port is None else port
         self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
         if tls:
             plain = self.socket

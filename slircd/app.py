@@ -306,6 +306,7 @@ class SlircdService(Tree):
         from slircd.admin.app import AdminAPI
         from slircd.admin.auth import Authenticator
         from slircd.admin.call import Backend
+        from slircd.admin.feed import Feed
         from slircd.admin.past import PastInThreads
         from slircd.admin.site import AdminSite
         from slircd.admin.tables import SideTables
@@ -318,7 +319,9 @@ class SlircdService(Tree):
         tables = SideTables(config.database.url)
         tokens = Tokens(tables, reactor.seconds, deferToThread)
         authenticator = Authenticator(self._admin_users, self.server.passwords, reactor, tokens)
-        api = AdminAPI(Backend(self.server, PastInThreads(config.database.url), metrics, authenticator))
+        past = PastInThreads(config.database.url)
+        feed = Feed(self.server.bus, past, reactor, lambda: self.server.gate.committed_sequence)
+        api = AdminAPI(Backend(self.server, past, metrics, authenticator, feed))
         site: Any = AdminSite(api.resource(), reactor)
         plan = Plan(
             key="admin",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -44,10 +44,17 @@ class Encoded(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """A body without a known end, in pieces."""
+    """A body without a known end, in pieces; `live` ones are not compressed, because each piece has to leave at once."""
 
-    pieces: AsyncIterator[bytes]
+    pieces: AsyncGenerator[bytes, None]
     kind: str = NDJSON
+    live: bool = False
+
+
+class Handover(NamedTuple):
+    """The connection is given to a resource that speaks something else."""
+
+    resource: Any
 
 
 def encode(document: object) -> bytes:
@@ -111,7 +118,7 @@ async def _send_stream(request: Any, status: int, stream: Stream, headers: dict[
     request.setResponseCode(status)
     set_headers(request, with_charset(stream.kind), headers)
     packer = None
-    if _takes_gzip(request):
+    if _takes_gzip(request) and not stream.live:
         request.setHeader(b"content-encoding", b"gzip")
         packer = zlib.compressobj(5, zlib.DEFLATED, 31)
     if request.method == b"HEAD":
@@ -131,6 +138,7 @@ async def _send_stream(request: Any, status: int, stream: Stream, headers: dict[
             request.write(packer.flush())
     finally:
         flow.end()
+        await stream.pieces.aclose()
 
 
 def _pack(packer: Any, piece: bytes) -> bytes:

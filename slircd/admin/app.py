@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from werkzeug.exceptions import HTTPException
 
 from slircd.admin import groups as groups  # fills the table of routes
-from slircd.admin.answers import PROBLEM, encode, send, set_headers, with_charset
+from slircd.admin.answers import PROBLEM, Handover, encode, send, set_headers, with_charset
 from slircd.admin.call import Backend, Call
 from slircd.admin.errors import HTTPError
 from slircd.admin.query import parse_body, parse_query
@@ -49,13 +49,13 @@ class AdminAPI:
         """The root resource."""
         return self.app.resource()
 
-    def _endpoint(self, route: Route) -> Callable[..., Deferred[None]]:
-        def run(request: Any, **parts: str) -> Deferred[None]:
+    def _endpoint(self, route: Route) -> Callable[..., Deferred[Any]]:
+        def run(request: Any, **parts: str) -> Deferred[Any]:
             return ensureDeferred(self._run(route, request, parts))
 
         return run
 
-    async def _run(self, route: Route, request: Any, parts: dict[str, str]) -> None:
+    async def _run(self, route: Route, request: Any, parts: dict[str, str]) -> Any:
         request_id(request)
         check_limits(request)
         backend = self._backend
@@ -69,7 +69,10 @@ class AdminAPI:
             data = request.content.read(MAX_BODY_BYTES + 1)
             arguments["body"] = parse_body(data, route.body, request.getHeader("content-type") or "")
         answer = await route.handler(call, **arguments)
+        if isinstance(answer, Handover):
+            return answer.resource
         await send(request, route.status, answer, call.headers)
+        return None
 
     def _failed(self, request: Any, failure: Any) -> bytes | None:
         request_id(request)

@@ -8,11 +8,12 @@ from urllib.parse import urlencode
 
 from twisted.internet.defer import Deferred
 
-from slircd.admin.auth import Authenticator, Caller
+from slircd.admin.auth import Authenticator, Caller, address_of
 from slircd.admin.errors import BadRequest, HTTPError
 from slircd.events.clock import format_timestamp
 
 if TYPE_CHECKING:
+    from slircd.admin.feed import Feed
     from slircd.admin.past import Past
     from slircd.metrics import Metrics
     from slircd.network.server import IRCServer
@@ -26,17 +27,21 @@ class Backend(NamedTuple):
     past: Past
     metrics: Metrics
     authenticator: Authenticator
+    feed: Feed
 
 
 class Call:
     """One request.  `caller` is who asks, None on routes without log-in."""
 
-    __slots__ = ("backend", "caller", "headers", "request")
+    __slots__ = ("address", "backend", "caller", "header", "headers", "request")
 
     def __init__(self, backend: Backend, request: Any, caller: Caller | None) -> None:
         self.backend = backend
         self.request = request
         self.caller = caller
+        self.header: str = request.getHeader("authorization") or ""
+        """What the caller proved itself with."""
+        self.address = address_of(request)
         self.headers: dict[str, str] = {}
         """Headers of the answer, beside those that every answer has."""
 
@@ -72,6 +77,14 @@ class Call:
     def is_admin(self) -> bool:
         """Whether the caller has the role admin."""
         return self.caller is not None and self.caller.role == "admin"
+
+    async def still_good(self) -> bool:
+        """Whether the caller could log in again, with the role that it has."""
+        try:
+            again = await self.backend.authenticator.identify(self.header, self.address)
+        except HTTPError:
+            return False
+        return again == self.caller
 
     def past(self, question: Callable[..., Any], **arguments: Any) -> Deferred[bytes]:
         """Ask the log: `question(reader, **arguments)` runs away from the reactor; see slircd.admin.past."""

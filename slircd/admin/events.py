@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from itertools import islice
 from typing import Annotated, Any, Final, Literal
 
@@ -23,7 +23,8 @@ STREAM_BATCH: Final = 2000
 
 
 class EventView(msgspec.Struct, kw_only=True):
-    """An event, as the table `events` has it; keys of channels (+k) are masked but for admins who ask."""
+    """An event, as the table `events` has it; keys of channels (+k) are masked but for admins who ask,
+    texts of messages are for admins."""
 
     id: int
     timestamp: str
@@ -74,6 +75,7 @@ async def events(call: Call, query: EventsQuery) -> Encoded | Stream:
         "actor": query.actor,
         "newest": query.order == "desc",
         "keys": query.keys == "show",
+        "texts": call.is_admin,
     }
     if call.accepts(NDJSON):
         return Stream(_pages(call, query, selection))
@@ -86,7 +88,7 @@ async def events(call: Call, query: EventsQuery) -> Encoded | Stream:
     return Encoded(bytes(array) + b"\n")
 
 
-async def _pages(call: Call, query: EventsQuery, selection: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _pages(call: Call, query: EventsQuery, selection: dict[str, Any]) -> AsyncGenerator[bytes, None]:
     left = query.limit or MAX_ID
     after, before = query.after, query.before
     while left > 0:
@@ -110,20 +112,24 @@ async def _pages(call: Call, query: EventsQuery, selection: dict[str, Any]) -> A
 
 def page(reader: LogReader, **selection: Any) -> bytes:
     """How many rows, the last one's id, and the rows, as JSON."""
-    rows, keys = _select(reader, selection)
-    return msgspec.json.encode((len(rows), rows[-1].id if rows else 0, [shown_event(row, keys) for row in rows]))
+    keys, texts = selection.pop("keys"), selection.pop("texts")
+    rows = _select(reader, selection)
+    return msgspec.json.encode(
+        (len(rows), rows[-1].id if rows else 0, [shown_event(row, keys=keys, texts=texts) for row in rows])
+    )
 
 
 def lines(reader: LogReader, **selection: Any) -> bytes:
     """A line with how many rows and the last one's id, then a line for each row."""
-    rows, keys = _select(reader, selection)
+    keys, texts = selection.pop("keys"), selection.pop("texts")
+    rows = _select(reader, selection)
     encode = msgspec.json.encode
     head = encode((len(rows), rows[-1].id if rows else 0))
-    return b"\n".join([head, *(encode(shown_event(row, keys)) for row in rows), b""])
+    return b"\n".join([head, *(encode(shown_event(row, keys=keys, texts=texts)) for row in rows), b""])
 
 
-def _select(reader: LogReader, selection: dict[str, Any]) -> tuple[list[Row], bool]:
-    keys, limit = selection.pop("keys"), selection["limit"]
+def _select(reader: LogReader, selection: dict[str, Any]) -> list[Row]:
+    limit = selection["limit"]
     since, until = selection.pop("since"), selection.pop("until")
     after, before = selection.pop("after") or 0, selection.pop("before") or MAX_ID
     # Time never runs backwards in a log: as ids, the bounds cost one look-up each, and the rest follows the ids.
@@ -132,4 +138,4 @@ def _select(reader: LogReader, selection: dict[str, Any]) -> tuple[list[Row], bo
     if until is not None:
         before = min(before, reader.last_id(until) + 1)
     rows = reader.rows(**selection, after_id=after, before_id=before)
-    return list(islice(rows, limit)), keys
+    return list(islice(rows, limit))

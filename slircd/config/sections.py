@@ -408,6 +408,12 @@ class Admin(Section, frozen=True, kw_only=True):
     plain_http_in_public: Annotated[
         bool, Meta(description="Allow another address than loopback, behind a proxy that adds TLS")
     ] = False
+    live_messages: Annotated[
+        bool,
+        Meta(
+            description="Whether live feeds of admins, and webhooks, carry logged messages (message.*) and their text"
+        ),
+    ] = False
     users: dict[str, AdminUser] = field(default_factory=dict)
 
 

@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain
+from heapq import merge
+from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypedDict, Unpack
@@ -220,6 +222,10 @@ class LogReader:
 
     def batches(self, **selection: Unpack[Selection]) -> Iterator[list[tuple[Any, ...]]]:
         """As `raw_rows`, a batch at a time; between two batches nothing of the database is held."""
+        types = selection.get("types")
+        if types is not None and len(types) > 1 and selection.get("target") is None:
+            yield from self._merged(types, selection)
+            return
         query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id"))
         parameters: dict[str, Any] = {"after_id": selection.get("after_id", 0)}
         for name, condition in (
@@ -233,7 +239,6 @@ class LogReader:
             if selection.get(name) is not None:
                 query = query.where(condition)
                 parameters[name] = selection.get(name)
-        types = selection.get("types")
         if types is not None:
             names = {f"type_{index}": name for index, name in enumerate(types)}
             query = query.where(EVENTS.c.event_type.in_([bindparam(name) for name in names]))
@@ -257,6 +262,19 @@ class LogReader:
             if len(batch) < size:
                 return
             parameters["before_id" if newest else "after_id"] = batch[-1][0]
+
+    def _merged(self, types: Sequence[str], selection: Selection) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of several types: each type by its index, which is in order, and merged; a database would sort."""
+        newest = selection.get("newest", False)
+        each: list[Iterator[tuple[Any, ...]]] = []
+        for name in types:
+            of_type = selection.copy()
+            of_type["types"] = [name]
+            each.append(self.raw_rows(**of_type))
+        rows = merge(*each, key=itemgetter(0), reverse=newest)
+        size = min(selection.get("limit", BATCH), BATCH)
+        while batch := list(islice(rows, size)):
+            yield batch
 
 
 def _quoted(path: Path) -> str:

@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from slircd.admin.app import AdminAPI
 from slircd.admin.auth import Authenticator
 from slircd.admin.call import Backend
+from slircd.admin.feed import Feed
 from slircd.admin.site import AdminSite
 from slircd.admin.tables import SideTables
 from slircd.admin.tokens import Tokens
@@ -88,6 +91,7 @@ class AdminTestCase(ServerTestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.channels: list[HTTPChannel] = []
         folder = TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         world = self.world
@@ -103,14 +107,22 @@ class AdminTestCase(ServerTestCase):
         self.site = AdminSite(self.api.resource(), world.clock)
 
     def make_backend(self) -> Backend:
-        return Backend(self.world.server, self.past, self.metrics, self.authenticator)
+        server = self.world.server
+        feed = Feed(server.bus, self.past, self.world.clock, lambda: server.gate.committed_sequence)
+        return Backend(server, self.past, self.metrics, self.authenticator, feed)
 
     def connect(self) -> tuple[HTTPChannel, StringTransport]:
         """A connection to the site."""
         transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.9", 4711))
         channel = self.site.buildProtocol(IPv4Address("TCP", "192.0.2.9", 4711))
         channel.makeConnection(transport)
+        self.channels.append(channel)
         return channel, transport
+
+    def tearDown(self) -> None:
+        for channel in self.channels:
+            channel.connectionLost(Failure(ConnectionDone()))
+        super().tearDown()
 
     def ask(
         self,

@@ -48,18 +48,38 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield daemon
 
 
-def get(daemon: Daemon, path: str, who: str | None = ADMIN, **headers: str) -> Answer:
-    request = urllib.request.Request(f"http://127.0.0.1:{daemon.ports['admin']}{path}")
+def authorization(who: str) -> dict[str, str]:
+    """The header for NAME:PASSWORD, or for a token."""
+    basic = "Basic " + b64encode(who.encode()).decode()
+    return {"Authorization": basic if ":" in who else f"Bearer {who}"}
+
+
+def get(
+    daemon: Daemon,
+    path: str,
+    who: str | None = ADMIN,
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    **headers: str,
+) -> Answer:
+    request = urllib.request.Request(f"http://127.0.0.1:{daemon.ports['admin']}{path}", data=body, method=method)
     if who is not None:
-        request.add_header("Authorization", f"Basic {b64encode(who.encode()).decode()}")
+        headers.update(authorization(who))
     for name, value in headers.items():
-        request.add_header(name, value)
+        request.add_header(name.replace("_", "-"), value)
     try:
         with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
             return Answer(response.status, response.headers, response.read())
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.headers, error.read())
+
+
+def post(daemon: Daemon, path: str, body: Any = None, who: str = ADMIN) -> Answer:
+    """POST a document."""
+    data = b"" if body is None else json.dumps(body).encode()
+    return get(daemon, path, who, method="POST", body=data, Content_Type="application/json")
 
 
 def test_health_and_metrics_need_no_log_in(daemon: Daemon) -> None:

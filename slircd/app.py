@@ -5,6 +5,7 @@
       passwords   threads for hashing
       network     replays the log, then serves; its children are users and channels
       listeners   one for each endpoint
+      housekeeping  checkpoints, and the check that the state is the log
       signals     HUP
       manager     systemd is told that the server is up
 
@@ -47,6 +48,7 @@ from slircd.events.checkpoints import DamagedBase
 from slircd.events.migrate import SchemaError
 from slircd.events.store import SQLStore, StoreError
 from slircd.events.types import SERVER, OperRehash
+from slircd.housekeeping import Housekeeping
 from slircd.network.listeners import (
     CannotListen,
     Listener,
@@ -61,7 +63,6 @@ from slircd.network.protocol import IRCFactory
 from slircd.network.server import IRCServer
 from slircd.network.tls import TLSFileError
 from slircd.rehash import merge
-from slircd.replay.reconstructor import channel_at
 from slircd.secrets import Loaded, load_or_create
 from slircd.security.certificates import ensure_self_signed, now_utc
 from slircd.security.cloak import Cloak
@@ -282,7 +283,8 @@ class SlircdService(Tree):
         server.motd = read_motd(config)
         server.listeners = [ListenerInfo(plan.name, plan.tls) for plan in plans]
         server.rehash = self.rehash
-        server.channel_at = lambda key, at: deferToThread(channel_at, config.database.url, key, at)
+        server.housekeeping = housekeeping = Housekeeping(server, config.database.url, reactor)
+        server.channel_at = housekeeping.channel_at
         server.stop = self.stop
         self.store.on_fatal = self._fatal
         listeners = build_listeners(plans, IRCFactory(server), self._certificates, config.tls.minimum, reactor, file)
@@ -292,6 +294,7 @@ class SlircdService(Tree):
             server,
             listeners,
             *self._admin(config, reactor),
+            housekeeping,
             Signals(reactor, self.rehash),
             ManagerService(notifier, reactor, self.status),
         )

@@ -33,6 +33,7 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(_ServerCollector(server))
+        self.registry.register(_HousekeepingCollector(server))
 
     def committed(self, last_id: int, rows: int, seconds: float) -> None:
         """A commit is done."""
@@ -82,3 +83,37 @@ class _ServerCollector(Collector):
             "slircd_degraded", "1 while the log cannot be written", value=float(server.bus.degraded)
         )
         yield GaugeMetricFamily("slircd_sequence", "Lamport sequence of the last event", value=server.bus.clock.value)
+
+
+class _HousekeepingCollector(Collector):
+    """Checkpoints, and whether the state that is served is the log, applied."""
+
+    def __init__(self, server: IRCServer) -> None:
+        self._server = server
+
+    def collect(self) -> Iterator[Metric]:
+        housekeeping = self._server.housekeeping
+        if housekeeping is None:
+            return
+        last = housekeeping.last
+        yield GaugeMetricFamily(
+            "slircd_replay_drift",
+            "1 if the state that is served was not the log, applied, at the last check; 0 if it was",
+            value=0 if last is None or last.equal else 1,
+        )
+        yield GaugeMetricFamily(
+            "slircd_replay_check_timestamp_seconds",
+            "When that was compared last, in seconds since the epoch; 0: not yet",
+            value=0 if last is None else last.checked_s,
+        )
+        yield CounterMetricFamily(
+            "slircd_checkpoints", "Checkpoints written since the start", value=housekeeping.written
+        )
+        yield CounterMetricFamily(
+            "slircd_housekeeping_failures",
+            "Checkpoints and checks that came to nothing, since the start",
+            value=housekeeping.failures,
+        )
+        yield GaugeMetricFamily(
+            "slircd_checkpoint_bytes", "Size of the newest checkpoint of this run", value=housekeeping.size_bytes
+        )

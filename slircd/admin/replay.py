@@ -9,17 +9,16 @@ from msgspec import Meta, field
 
 from slircd.admin.answers import Encoded
 from slircd.admin.call import Call
-from slircd.admin.errors import BadRequest
+from slircd.admin.errors import BadRequest, HTTPError
 from slircd.admin.query import Moment, Query, Text
 from slircd.admin.routes import route
 from slircd.events.reader import LogReader
+from slircd.housekeeping import WorkerFailed
 from slircd.replay.blame import Blamed
 from slircd.replay.blame import blame as blame_rows
 from slircd.replay.diff import StateDiff, diff_states
 from slircd.replay.document import ServerSnapshot
-from slircd.replay.reconstructor import Replayed, StateReconstructor
-from slircd.replay.reconstructor import replay as replay_rows
-from slircd.state.snapshot import digest
+from slircd.replay.reconstructor import StateReconstructor
 
 KEPT_S = 60
 """How long a browser may keep what was replayed of the past; not longer, because a log can be redacted."""
@@ -80,21 +79,46 @@ async def blame(call: Call, query: BlameQuery) -> Encoded:
 
 
 class Verification(msgspec.Struct, kw_only=True):
-    """Whether the state that is served is the log, applied: digests of both, up to `sequence`."""
+    """Whether the state that is served is the log, applied: digests of both, at an event."""
 
+    event_id: int
     sequence: int
     live: str
     replayed: str
+    events: int
+    """How many events were replayed for it."""
     equal: bool
 
 
-@route("GET", "/admin/replay/verify", tag="past")
-async def verify(call: Call) -> Verification:
-    """Replays the log and compares what comes out with the state that is served."""
-    await call.server.bus.publish([])
-    live, sequence = digest(call.state), call.state.sequence
-    replayed = (await call.past(replayed_digest, sequence=sequence)).decode()
-    return Verification(sequence=sequence, live=live, replayed=replayed, equal=live == replayed)
+class VerifyQuery(Query, frozen=True, kw_only=True):
+    """How much is replayed."""
+
+    begin: Annotated[
+        Literal["log", "checkpoint"],
+        Meta(
+            description="Where the replay begins: with the log, or, which takes less time, with its newest checkpoint"
+        ),
+    ] = field(name="from", default="log")
+
+
+@route("GET", "/admin/replay/verify", tag="past", problems=(500, 503))
+async def verify(call: Call, query: VerifyQuery) -> Verification:
+    """Has a process replay the log, and compares what comes out with the state that is served."""
+    housekeeping = call.server.housekeeping
+    if housekeeping is None or not housekeeping.running:
+        raise HTTPError(503, "The server is starting or stopping")
+    try:
+        found = await housekeeping.verify(whole=query.begin == "log")
+    except WorkerFailed as error:
+        raise HTTPError(500, f"The log cannot be replayed: {error}") from None
+    return Verification(
+        event_id=found.event_id,
+        sequence=found.sequence,
+        live=found.live,
+        replayed=found.replayed,
+        events=found.events,
+        equal=found.equal,
+    )
 
 
 def _may_be_kept(call: Call, at: str) -> None:
@@ -129,10 +153,3 @@ def difference(reader: LogReader, *, since: str, until: str) -> bytes:
 def blamed(reader: LogReader, *, key: str, at: str | None) -> bytes:
     """Who set what on a channel."""
     return msgspec.json.encode(blame_rows(reader.rows(target=key, until=at))) + b"\n"
-
-
-def replayed_digest(reader: LogReader, *, sequence: int) -> bytes:
-    """The digest of the state that the log makes up to a sequence."""
-    into = Replayed()
-    replay_rows((row for row in reader.raw_rows() if row[2] <= sequence), into)
-    return digest(into.state).encode()

@@ -175,6 +175,25 @@ class Log(Section, frozen=True, kw_only=True):
     )
 
 
+class Checkpoints(Section, frozen=True, kw_only=True):
+    """States that are kept beside the log, so that the start and a look at the past need not replay all of it.
+
+    A process of its own makes them, and compares what it replayed with what the server serves.
+    """
+
+    every: Annotated[int, Meta(ge=100, le=100_000_000, description="Events from one checkpoint to the next")] = 25_000
+    keep: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Newest checkpoints that are all kept; 0 writes none")
+    ] = 400
+    thin_events: Annotated[
+        int, Meta(ge=100, le=1_000_000_000, description="Of older ones, one in so many events is kept")
+    ] = 250_000
+    check_s: Annotated[
+        int,
+        Meta(ge=0, le=604_800, description="Seconds after which the server checks itself at the latest; 0: never"),
+    ] = 3600
+
+
 class Targets(Section, frozen=True, kw_only=True):
     """How many targets one command may name (ISUPPORT TARGMAX)."""
 
@@ -454,6 +473,8 @@ class Config(Section, frozen=True, kw_only=True):
     database: Database = Database()
     retention: Retention = Retention()
     log: Log = Log()
+
+    checkpoints: Checkpoints = Checkpoints()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     flood: Flood = Flood()

@@ -187,6 +187,8 @@ class EventBus(Service):
         self._order = order or LocalOrder()
         self._stall_s = stall_s
         self._next_id = 1
+        self.recovered_from = 0
+        """The event id of the checkpoint that the start began with; 0 without one."""
         self._unwritten: deque[Record] = deque()
         self._waiting: deque[tuple[int, defer.Deferred[int]]] = deque()
         self._subscriptions: list[Subscription] = []
@@ -216,6 +218,7 @@ class EventBus(Service):
                 "or database.allow_future_clock = true"
             )
         self.state.replace_with(start.state)
+        self.recovered_from = start.position.id
         count = 0
         with without_gc():
             for rows in self._store.batches(start.position.id):
@@ -225,6 +228,11 @@ class EventBus(Service):
         self._gate.applied(head.sequence)
         self._gate.committed(head.sequence)
         return count
+
+    @property
+    def last_id(self) -> int:
+        """The id of the newest event, committed or not."""
+        return self._next_id - 1
 
     def _continue_after(self, head: Head) -> None:
         self._next_id = head.id + 1

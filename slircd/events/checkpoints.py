@@ -127,18 +127,19 @@ def remove(connection: Connection, event_ids: Iterable[int]) -> None:
 
 
 def superfluous(found: Iterable[Checkpoint], keep: int, thin_events: int) -> list[int]:
-    """The ids of checkpoints that can go: the newest `keep` stay, of older ones one in each `thin_events` events.
+    """The ids of checkpoints that can go: the newest `keep` stay, of older ones the first in each `thin_events` events.
 
     The base always stays.
     """
-    ordered = sorted((each for each in found if not each.is_base), reverse=True)
-    last = ordered[keep - 1].event_id if len(ordered) >= keep else 0
+    ids = sorted(each.event_id for each in found if not each.is_base)
     going: list[int] = []
-    for each in ordered[keep:]:
-        if last - each.event_id < thin_events:
-            going.append(each.event_id)
-        else:
-            last = each.event_id
+    stretches: set[int] = set()
+    for event_id in ids[: max(len(ids) - keep, 0)]:
+        # Fixed stretches of the log, so that one that stayed yesterday stays tomorrow.
+        stretch = event_id // thin_events
+        if stretch in stretches:
+            going.append(event_id)
+        stretches.add(stretch)
     return going
 
 

@@ -40,6 +40,7 @@ from slircd.wire.client_tags import ClientTags
 
 if TYPE_CHECKING:
     from slircd.config.sections import Config
+    from slircd.housekeeping import Housekeeping
     from slircd.network.listeners import ListenerInfo
     from slircd.network.session import Session
     from slircd.security.dnsbl import BlockLists
@@ -140,6 +141,8 @@ class IRCServer(MultiService):
         self.pending_restores: dict[tuple[str, str, str], tuple[str, float]] = {}
         """What was shown and waits to be confirmed: who, channel and time to moment and end."""
         self.channel_at: ChannelAt = _no_past
+        self.housekeeping: Housekeeping | None = None
+        """Checkpoints, and the check that the state is the log; app provides it."""
         self.rehash: Rehash = _cannot_rehash
         self.stop: Callable[[str], None] = log.error
         self.stop_reason = "Server shutting down"

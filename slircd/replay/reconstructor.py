@@ -12,7 +12,7 @@ from slircd.events.types import Event
 from slircd.replay.document import ServerSnapshot, to_document
 from slircd.state.apply import Stamp, apply
 from slircd.state.feed import Damaged, feed, without_gc
-from slircd.state.model import Channel, ServerState
+from slircd.state.model import ServerState
 
 
 class ReplayableState(Protocol):
@@ -124,15 +124,6 @@ class StateReconstructor:
         """The server at a moment, as a document."""
         state = self.state_at(timestamp)
         return to_document(state, timestamp, self.last_id, show_keys=show_keys)
-
-
-def channel_at(location: str, key: str, at: str) -> Channel | None:
-    """The channel of a log as it was at a moment; None if there was none then, or the log begins later."""
-    with LogReader(location) as reader:
-        try:
-            return StateReconstructor(reader).state_at(at).channels.get(key)
-        except BeforeTheLog:
-            return None
 
 
 __all__ = ["BeforeTheLog", "Damaged", "ReplayableState", "Replayed", "StateReconstructor", "replay"]

@@ -209,12 +209,14 @@ def test_server_starts_on_a_base_alone() -> None:
 
 
 def test_which_are_superfluous() -> None:
-    """The newest stay, older ones are thinned, the base stays."""
-    found = [Checkpoint(number, number, "", "checkpoint", 1, "", 1) for number in range(10, 210, 10)]
-    found.append(Checkpoint(5, 5, "", BASE, 1, "", 1))
-    going = checkpoints.superfluous(found, 5, 40)
-    assert sorted({each.event_id for each in found} - set(going)) == [5, 40, 80, 120, *range(160, 210, 10)]
-    assert checkpoints.superfluous(found[:3], 5, 40) == []
+    """The newest stay, of older ones one in each stretch, and the base; those that stayed go on staying."""
+    left = [Checkpoint(5, 5, "", BASE, 1, "", 1)]
+    for number in range(10, 310, 10):
+        left.append(Checkpoint(number, number, "", "checkpoint", 1, "", 1))
+        going = checkpoints.superfluous(left, 5, 40)
+        left = [each for each in left if each.event_id not in going]
+    assert [each.event_id for each in left] == [5, 10, 40, 80, 120, 160, 200, 240, 260, 270, 280, 290, 300]
+    assert checkpoints.superfluous(left[:3], 5, 40) == []
 
 
 def test_restart_from_disk(url: str) -> None:

@@ -62,6 +62,8 @@ def random_line(rng: Random) -> str:
         f"CHATHISTORY LATEST {rng.choice([channel, nick])} * 5",
         "CHATHISTORY TARGETS timestamp=2020-01-01T00:00:00.000Z timestamp=2040-01-01T00:00:00.000Z 5",
         "NS SET NOHISTORY ON",
+        f"REDACT {channel} {rng.randrange(400):x}-run-0 {word}",
+        f"MARKREAD {rng.choice([channel, nick])} timestamp=202{rng.randrange(5)}-01-01T00:00:00.000Z",
         f"CS SET {channel} HISTORY {rng.choice(['ON', 'OFF', 'JOINED'])}",
         "OPER root sesame",
         f"KILL {nick} {word}",
@@ -100,7 +102,9 @@ def random_line(rng: Random) -> str:
 def newcomer(world: World, rng: Random) -> FakeClient:
     client = world.connect(f"192.0.2.{rng.randint(1, 9)}", tls=rng.random() < 0.3)
     if rng.random() < 0.5:
-        client.sends("CAP REQ :extended-join away-notify chghost account-notify invite-notify setname message-tags")
+        client.sends(
+            "CAP REQ :extended-join away-notify chghost account-notify invite-notify setname message-tags draft/message-redaction draft/read-marker"
+        )
     client.sends(f"NICK {rng.choice(NICKS)}{rng.choice(['', '_', '1'])}", "USER u 0 * :Real name", "CAP END")
     return client
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from slircd.commands.markers import marker_of
 from slircd.events.clock import parse_timestamp
 from slircd.state.model import Channel, User
-from slircd.wire.capabilities import MULTI_PREFIX, NO_IMPLICIT_NAMES, SERVER_TIME, USERHOST_IN_NAMES
+from slircd.wire.capabilities import MULTI_PREFIX, NO_IMPLICIT_NAMES, READ_MARKER, SERVER_TIME, USERHOST_IN_NAMES
 from slircd.wire.line import Line
 from slircd.wire.message import MAX_BODY, wrap
 from slircd.wire.modes import CHANNEL_MODES
@@ -80,9 +81,14 @@ def topic_lines(server: IRCServer, session: Session, channel: Channel) -> list[s
 
 
 def send_channel_state(server: IRCServer, session: Session, channel: Channel, send: Send) -> None:
-    """What follows a client's own JOIN: topic and names (RFC 2812 3.2.1; IRCv3 no-implicit-names)."""
+    """What follows a client's own JOIN: topic, how far it has read, and names.
+
+    RFC 2812 3.2.1; IRCv3 no-implicit-names, draft/read-marker.
+    """
     timestamp = server.timestamp() if session.caps & SERVER_TIME else ""
     bodies = topic_lines(server, session, channel)
+    if session.caps & READ_MARKER:
+        bodies.append(f":{server.server_name} {marker_of(server, session, channel.name)}")
     if not session.caps & NO_IMPLICIT_NAMES:
         bodies += names_lines(server, session, channel)
         bodies.append(end_of_names(server, session, channel.name))

@@ -362,6 +362,9 @@ class History(Section, frozen=True, kw_only=True):
         Literal["none", "registered", "joined"],
         Meta(description="What members see of a channel: all, what came after their account, or after they joined"),
     ] = "none"
+    redact_window_s: Annotated[
+        int, Meta(ge=0, le=315_360_000, description="Seconds in which people can REDACT what they said")
+    ] = 86_400
 
     @property
     def enabled(self) -> bool:
@@ -530,6 +533,7 @@ BUILT_IN_CLASSES: Final[dict[str, OperClass]] = {
             "sapart",
             "sanick",
             "see-hosts",
+            "redact",
             "stats",
             "trace",
             "vhost",

@@ -311,6 +311,24 @@ class MessageTagmsg(Message, frozen=True, kw_only=True, tag=1):
     event_type = "message.tagmsg"
 
 
+class MessageRedact(Event, frozen=True, kw_only=True, tag=1):
+    """A message was taken back: its text went from the log with this, that it was said stays."""
+
+    event_type = "message.redact"
+    state_free = True
+    nick: str
+    source: str
+    """nick!user@host of who had it removed."""
+    to: str
+    """The channel's name, or the nick of the other side."""
+    redacted_id: int
+    """The row that was rewritten."""
+    msgid: str
+    reason: str
+    recipient_uid: str | None = None
+    """The UID of the other side of a conversation, if it is there."""
+
+
 # --- services -----------------------------------------------------------------------------------------------------
 
 
@@ -383,6 +401,17 @@ class NickCert(Event, frozen=True, kw_only=True, tag=1):
     nick: str
     fingerprint: str
     added: bool
+
+
+class AccountReadMarker(Event, frozen=True, kw_only=True, tag=1):
+    """Somebody has read a channel, or a conversation, up to a moment; `target` is the account."""
+
+    event_type = "account.read_marker"
+    nick: str
+    name: str
+    """The channel or nick, as the client wrote it."""
+    read: str
+    """The moment, in the form of server-time."""
 
 
 class ChanRegister(Event, frozen=True, kw_only=True, tag=1):

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from slircd.commands.delivery import deliver_to_channel, deliver_to_user, echo, spoken_of
+from slircd.commands.markers import marker_line
 from slircd.commands.metadata import metadata_line, sync_joined
 from slircd.commands.names import send_channel_state
 from slircd.commands.registry import Context
@@ -31,6 +32,8 @@ from slircd.wire.capabilities import (
     EXTENDED_JOIN,
     EXTENDED_MONITOR,
     INVITE_NOTIFY,
+    MESSAGE_REDACTION,
+    READ_MARKER,
     SETNAME,
 )
 from slircd.wire.line import Line
@@ -488,6 +491,27 @@ def message(out: Rendering, event: ev.Message, stamp: Stamp) -> None:
 
 
 RENDERERS.update(dict.fromkeys(VERBS, message))
+
+
+@renders(ev.MessageRedact)
+def message_redact(out: Rendering, event: ev.MessageRedact, stamp: Stamp) -> None:
+    user = out.state.users.get(event.actor_uid or "")
+    line = _line(f":{event.source} REDACT {event.to} {event.msgid}{_trailing(event.reason)}", stamp, user)
+    service = out.server.channels.get(event.target or "")
+    if service is not None:
+        hearing = dict(service.sessions)
+    else:
+        hearing = dict.fromkeys(out.server.users.sessions_of(event.recipient_uid or ""))
+    hearing.update(dict.fromkeys(out.server.users.sessions_of(event.actor_uid or "")))
+    out.to_sessions((session for session in hearing if session.caps & MESSAGE_REDACTION), line)
+
+
+@renders(ev.AccountReadMarker)
+def account_read_marker(out: Rendering, event: ev.AccountReadMarker, stamp: Stamp) -> None:
+    for user in out.state.users_of_account(event.target or ""):
+        for session in out.server.users.sessions_of(user.uid):
+            if session.caps & READ_MARKER:
+                out.to_session(session, marker_line(out.server, session, event.name))
 
 
 # --- operators ----------------------------------------------------------------------------------------------------

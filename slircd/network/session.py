@@ -74,6 +74,7 @@ class Session:
         "open_batch",
         "outbox",
         "pending_login",
+        "read_markers",
         "received",
         "received_bytes",
         "registration",
@@ -109,6 +110,8 @@ class Session:
         """Casefolded nick to the nick as it was given (MONITOR); gone with the connection."""
         self.followed: dict[str, None] = {}
         """Keys of metadata that the client wants to hear of; gone with the connection."""
+        self.read_markers: dict[str, str] = {}
+        """How far who is not logged in has read (MARKREAD), by casefolded channel or nick."""
         self.silenced: dict[str, str] = {}
         """Casefolded mask to the mask as it was given (SILENCE); gone with the connection."""
         now = server.reactor.seconds()

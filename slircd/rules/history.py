@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from slircd.events import types as ev
 from slircd.state.model import Account, Channel, ServerState, User
 
@@ -168,3 +170,54 @@ def direct_scope(state: ServerState, user: User, name: str) -> Scope | None:
     own = state.account_of(user)
     since = max((each.registered_at for each in (account, own) if each is not None), default="")
     return Scope(conversation(side_of(state, user), side), name, since, is_channel=False)
+
+
+# --- taking back --------------------------------------------------------------------------------------------------
+
+
+def may_redact(state: ServerState, user: User, target: str, said: ev.Message, said_at: str) -> bool:
+    """Whether `user` may take back a message: its author, or an operator of the channel `target`.
+
+    The author is the same connection, or the account under which it was said, unless that is another one of the same
+    name.
+    """
+    channel = state.channels.get(target)
+    if channel is not None and channel.has_any(user.uid, "qao"):
+        return True
+    if said.actor_uid == user.uid:
+        return True
+    account = state.account_of(user)
+    if account is None or said.account is None:
+        return False
+    return state.fold(said.account) == account.key and said_at >= account.registered_at
+
+
+def redacted(said: ev.Message, by: str) -> ev.Message:
+    """What stays of a message: that it was said, by whom and to whom; not what."""
+    return msgspec.structs.replace(said, text="", parts=[], tags={}, redacted_by=by)
+
+
+def decide_redact(
+    user: User, scope: Scope, row_id: int, msgid: str, reason: str, recipient_uid: str | None
+) -> Iterator[ev.Event]:
+    """A message that `user` may take back is taken back."""
+    yield ev.MessageRedact(
+        actor_uid=user.uid,
+        target=scope.target,
+        nick=user.nick,
+        source=user.source,
+        to=scope.name,
+        redacted_id=row_id,
+        msgid=msgid,
+        reason=reason,
+        recipient_uid=recipient_uid,
+    )
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def decide_read_marker(state: ServerState, user: User, account: Account, name: str, read: str) -> Iterator[ev.Event]:
+    """Somebody has read further than before; nothing if it had read as far."""
+    if read > account.read_markers.get(state.fold(name), ""):
+        yield ev.AccountReadMarker(actor_uid=user.uid, target=account.key, nick=user.nick, name=name, read=read)

@@ -16,7 +16,7 @@ from slircd.rules.account import (
 from slircd.rules.user import disconnect_event
 from slircd.services.dispatch import Refused, Service, ServiceContext
 from slircd.state.access import NICKSERV
-from slircd.state.model import Account, User
+from slircd.state.model import Account
 from slircd.wire.masks import matches_glob
 from slircd.wire.numerics import RPL_LOGGEDOUT
 
@@ -198,7 +198,7 @@ async def info(ctx: ServiceContext, name: str = "") -> None:
     if account.is_set("private") and not (mine or staff):
         return
     ctx.reply(f"Nicks: {', '.join(account.nicks.values())}")
-    online = [user.nick for user in _sessions(ctx, account)]
+    online = [user.nick for user in ctx.state.users_of_account(account.key)]
     ctx.reply(f"Online as: {', '.join(online) or 'nobody'}")
     if mine:
         email = ctx.server.accounts.email_of(account)
@@ -208,11 +208,6 @@ async def info(ctx: ServiceContext, name: str = "") -> None:
         ctx.reply("The e-mail address is not proved yet.")
 
 
-def _sessions(ctx: ServiceContext, account: Account) -> list[User]:
-    fold = ctx.state.fold
-    return [user for user in ctx.state.users.values() if user.account is not None and fold(user.account) == account.key]
-
-
 @nickserv.command("SESSIONS", account=True)
 async def sessions(ctx: ServiceContext) -> None:
     """SESSIONS
@@ -220,7 +215,7 @@ async def sessions(ctx: ServiceContext) -> None:
     Shows who is logged in to your account.
     """
     now = ctx.server.reactor.seconds()
-    for user in _sessions(ctx, ctx.account):
+    for user in ctx.state.users_of_account(ctx.account.key):
         minutes = int(now - parse_timestamp(user.connected_at)) // 60
         tls = ", TLS" if user.secure else ""
         ctx.reply(f"{user.nick} from {user.real_host}, for {minutes} minutes{tls}")

@@ -163,7 +163,15 @@ def _ban_remove(state: ServerState, event: ev.ChannelBanRemove) -> None:
         raise NumericError(ERR_INVALIDMODEPARAM, channel.name, event.mode, event.mask, text="Not on the list")
 
 
-ACCOUNT_EVENTS: Final = (ev.NickVerify, ev.NickGroup, ev.NickUngroup, ev.NickDrop, ev.NickSet, ev.NickCert)
+ACCOUNT_EVENTS: Final = (
+    ev.NickVerify,
+    ev.NickGroup,
+    ev.NickUngroup,
+    ev.NickDrop,
+    ev.NickSet,
+    ev.NickCert,
+    ev.AccountReadMarker,
+)
 
 
 @_admits(ev.NickRegister)
@@ -212,6 +220,14 @@ def _message(state: ServerState, event: ev.Message) -> None:
         _channel(state, event)
     elif event.recipient_uid not in state.users:
         raise NumericError(ERR_NOSUCHNICK, event.to)
+
+
+@_admits(ev.MessageRedact)
+def _redact(state: ServerState, event: ev.MessageRedact) -> None:
+    if event.actor_uid not in state.users:
+        raise NumericError(ERR_NOSUCHNICK, event.nick)
+    if event.to.startswith("#"):
+        _channel(state, event)
 
 
 def consequences(state: ServerState, event: ev.Event) -> tuple[ev.Event, ...]:
@@ -332,9 +348,8 @@ def _nick_drop(state: ServerState, event: ev.NickDrop) -> Iterator[ev.Event]:
                 flags="",
                 previous=access.flags,
             )
-    for user in state.users.values():
-        if user.account is not None and state.fold(user.account) == account.key:
-            yield ev.UserAccount(actor_uid=NICKSERV, target=user.uid, nick=user.nick, account="")
+    for user in state.users_of_account(account.key):
+        yield ev.UserAccount(actor_uid=NICKSERV, target=user.uid, nick=user.nick, account="")
     yield event
 
 

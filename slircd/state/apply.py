@@ -148,7 +148,10 @@ def user_away(state: ServerState, event: ev.UserAway, stamp: Stamp) -> None:
 @applies(ev.UserAccount)
 def user_account(state: ServerState, event: ev.UserAccount, stamp: Stamp) -> None:
     user = state.users[_word(event.target)]
+    _leave_account(state, user)
     user.account = event.account or None
+    if user.account is not None:
+        state.account_users.setdefault(state.fold(user.account), {})[user.uid] = None
     _mark_owner(state, user)
 
 
@@ -348,6 +351,19 @@ def nick_cert(state: ServerState, event: ev.NickCert, stamp: Stamp) -> None:
         del certfps[event.fingerprint]
 
 
+MAX_READ_MARKERS: Final = 500
+"""Channels and conversations of an account with a marker; the one that was read longest ago goes first."""
+
+
+@applies(ev.AccountReadMarker)
+def account_read_marker(state: ServerState, event: ev.AccountReadMarker, stamp: Stamp) -> None:
+    markers = state.accounts[_word(event.target)].read_markers
+    key = state.fold(event.name)
+    markers[key] = max(event.read, markers.get(key, ""))
+    if len(markers) > MAX_READ_MARKERS:
+        del markers[min(markers, key=lambda each: (markers[each], each))]
+
+
 @applies(ev.ChanRegister)
 def chan_register(state: ServerState, event: ev.ChanRegister, stamp: Stamp) -> None:
     channel = state.channels[_word(event.target)]
@@ -498,7 +514,18 @@ def _remove_channel(state: ServerState, channel: Channel) -> None:
     del state.channels[channel.key]
 
 
+def _leave_account(state: ServerState, user: User) -> None:
+    """Keep the index in step: the user is logged in no longer, or is no longer."""
+    if user.account is not None:
+        key = state.fold(user.account)
+        users = state.account_users[key]
+        del users[user.uid]
+        if not users:
+            del state.account_users[key]
+
+
 def _remove_user(state: ServerState, user: User) -> None:
+    _leave_account(state, user)
     uid, channels = user.uid, state.channels
     for key in state.memberships.pop(uid):
         del channels[key].members[uid]

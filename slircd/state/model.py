@@ -87,6 +87,8 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
     certfps: dict[str, str] = {}
     """Fingerprints of certificates that prove to own it, and since when."""
     settings: dict[str, str] = {}
+    read_markers: dict[str, str] = {}
+    """Casefolded channel or nick to the moment up to which it was read; for its owner's eyes."""
 
     def is_set(self, setting: str) -> bool:
         """Whether a setting that is on or off is on."""
@@ -182,6 +184,7 @@ class ServerState:
 
     __slots__ = (
         "_casemap",
+        "account_users",
         "accounts",
         "bans",
         "channel_modes",
@@ -211,6 +214,8 @@ class ServerState:
         self.nick_owners: dict[str, str] = {}
         """Casefolded registered nick to the key of its account."""
         self.nicks: dict[str, str] = {}
+        self.account_users: dict[str, dict[str, None]] = {}
+        """Casefolded account to the UIDs of those who are logged in to it; an index over `users`."""
         self.memberships: dict[str, dict[str, None]] = {}
         """UID to the keys of its channels, in order of joining."""
         self.invited: dict[str, dict[str, None]] = {}
@@ -247,6 +252,10 @@ class ServerState:
     def account_of(self, user: User) -> Account | None:
         """The account that a user is logged in to, or None."""
         return None if user.account is None else self.accounts.get(self.fold(user.account))
+
+    def users_of_account(self, key: str) -> list[User]:
+        """Who is logged in to an account, in order of logging in."""
+        return [self.users[uid] for uid in self.account_users.get(key, ())]
 
     def owner_of_nick(self, nick: str) -> Account | None:
         """The account that a nick belongs to, or None."""

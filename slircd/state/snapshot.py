@@ -112,6 +112,10 @@ def reindex(state: ServerState) -> None:
     fold = state.casemap.fold
     state.nicks = {fold(user.nick): uid for uid, user in state.users.items()}
     state.nick_owners = {nick: key for key, account in state.accounts.items() for nick in account.nicks}
+    state.account_users = {}
+    for user in state.users.values():
+        if user.account is not None:
+            state.account_users.setdefault(state.fold(user.account), {})[user.uid] = None
     memberships: dict[str, dict[str, None]] = {uid: {} for uid in state.users}
     state.memberships = memberships
     state.invited = {}

@@ -28,6 +28,8 @@ SASL: Final = 1 << 16
 ACCOUNT_REGISTRATION: Final = 1 << 17
 CHATHISTORY: Final = 1 << 18
 EVENT_PLAYBACK: Final = 1 << 19
+MESSAGE_REDACTION: Final = 1 << 20
+READ_MARKER: Final = 1 << 21
 # 1 << 18 to 1 << 23 belong to history and to clients that share a user.
 NO_IMPLICIT_NAMES: Final = 1 << 24
 EXTENDED_MONITOR: Final = 1 << 25
@@ -52,11 +54,13 @@ CAPABILITIES: Final[dict[str, int]] = {
     "draft/event-playback": EVENT_PLAYBACK,
     "draft/extended-isupport": EXTENDED_ISUPPORT,
     "draft/extended-monitor": EXTENDED_MONITOR,
+    "draft/message-redaction": MESSAGE_REDACTION,
     "draft/metadata-2": METADATA,
     "draft/metadata-3": METADATA_3,
     "draft/multiline": MULTILINE,
     "draft/no-implicit-names": NO_IMPLICIT_NAMES,
     "draft/pre-away": PRE_AWAY,
+    "draft/read-marker": READ_MARKER,
     "draft/relaymsg": RELAYMSG,
     "echo-message": ECHO_MESSAGE,
     "extended-join": EXTENDED_JOIN,

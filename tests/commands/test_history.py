@@ -407,6 +407,154 @@ class Events(HistoryTestCase):
         self.assertEqual(texts(self.asked(bob, "LATEST #c * 50")), ["one", "two"])
 
 
+REDACT = CAPS + " draft/message-redaction"
+
+
+class Redaction(HistoryTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ann, self.bob = self.on_channel("#c", "@ann", "bob", caps=REDACT)
+        self.eve = self.client("eve", caps=CAPS)
+        self.eve.sends("JOIN #c")
+        [self.by_bob] = msgids(self.said(self.bob, "#c", "unspeakable"))
+        self.ann.lines()
+        self.eve.lines()
+
+    def fails(self, client: FakeClient, line: str, code: str) -> None:
+        rows = len(self.world.store.rows)
+        [answer] = client.asks(line)
+        self.assertIn(f" FAIL REDACT {code} ", answer)
+        self.assertEqual(len(self.world.store.rows), rows)
+
+    def test_author(self) -> None:
+        """Who said something takes it back: those who know REDACT are told, the text is gone, the fact stays."""
+        [line] = self.bob.asks(f"@label=x REDACT #c {self.by_bob} :my mistake")
+        self.assertTrue(line.startswith("@label=x;"), line)
+        self.assertTrue(line.endswith(f":bob!~bob@192.0.2.1 REDACT #c {self.by_bob} :my mistake"), line)
+        self.assertEqual(commands(self.ann.lines()), ["REDACT"])
+        self.assertEqual(self.eve.lines(), [])
+        self.assertEqual(texts(self.asked(self.ann, "LATEST #c * 10")), [])
+        self.assertNotIn("unspeakable", repr(self.world.store.rows))
+        [said] = self.events_of("message.privmsg")
+        assert isinstance(said, Message)
+        self.assertEqual((said.nick, said.text, said.redacted_by), ("bob", "", "bob"))
+        self.fails(self.bob, f"REDACT #c {self.by_bob}", "UNKNOWN_MSGID")
+
+    def test_before_its_commit(self) -> None:
+        """A message that is not committed yet is taken back as soon as it is: its text is never in the log."""
+        self.world.store.automatic = False
+        self.bob.sends("PRIVMSG #c :another")
+        row_id = self.world.server.bus._unwritten[-1].stamp.id
+        self.bob.sends(f"REDACT #c {row_id:x}-run-0")
+        self.world.store.commit()
+        self.world.store.commit()
+        self.assertIn("REDACT", commands(self.ann.lines()))
+        self.assertNotIn("another", repr(self.world.store.rows))
+
+    def test_who_may_not(self) -> None:
+        """Nobody takes back what others said, but the operators of the channel and the network's with the privilege."""
+        joe = self.client("joe", caps=REDACT)
+        self.fails(joe, f"REDACT #c {self.by_bob}", "INVALID_TARGET")
+        joe.asks("JOIN #c")
+        self.fails(joe, f"REDACT #c {self.by_bob}", "REDACT_FORBIDDEN")
+        self.fails(joe, "REDACT #c 1-run-0", "UNKNOWN_MSGID")
+        self.fails(joe, "REDACT #c nonsense", "UNKNOWN_MSGID")
+        self.fails(joe, f"REDACT bob {self.by_bob}", "UNKNOWN_MSGID")
+        self.fails(joe, f"REDACT nobody {self.by_bob}", "INVALID_TARGET")
+        self.assertRefused(self.eve, f"REDACT #c {self.by_bob}", "421")
+        joe.asks("OPER root sesame")
+        self.assertEqual(commands(joe.asks(f"REDACT #c {self.by_bob}")), ["REDACT"])
+
+    def test_a_leaver_may_not(self) -> None:
+        """Who has left a channel takes nothing of it back."""
+        self.bob.asks("PART #c")
+        self.fails(self.bob, f"REDACT #c {self.by_bob}", "INVALID_TARGET")
+
+    def test_window(self) -> None:
+        """The author has a while, an operator of the channel all the time."""
+        self.world.clock.advance(86_402)
+        self.fails(self.bob, f"REDACT #c {self.by_bob}", "REDACT_WINDOW_EXPIRED")
+        self.ann.lines()
+        self.assertEqual(commands(self.ann.asks(f"REDACT #c {self.by_bob} :old")), ["REDACT"])
+
+    def test_direct(self) -> None:
+        """In a conversation only the author takes something back, and both sides are told."""
+        [msgid] = msgids(self.said(self.ann, "bob", "private"))
+        self.bob.lines()
+        self.fails(self.bob, f"REDACT ann {msgid}", "REDACT_FORBIDDEN")
+        self.fails(self.ann, f"REDACT eve {msgid}", "UNKNOWN_MSGID")
+        self.assertEqual(commands(self.ann.asks(f"REDACT bob {msgid}")), ["REDACT"])
+        self.assertEqual(commands(self.bob.lines()), ["REDACT"])
+        self.assertNotIn("private", repr(self.world.store.rows))
+
+    def test_refused_while_the_log_is_down(self) -> None:
+        """What cannot be written is not taken back."""
+        self.world.store.fail("disk full")
+        [line] = self.bob.asks(f"REDACT #c {self.by_bob}")
+        self.assertIn("TEMPORARILY_UNAVAILABLE", line)
+        self.world.store.recover()
+        self.assertIn("unspeakable", repr(self.world.store.rows))
+
+
+MARKER = "draft/read-marker"
+
+
+class ReadMarkers(HistoryTestCase):
+    def test_a_marker_only_goes_forward(self) -> None:
+        """A marker is kept in the log for an account, and never goes back, nor into the future."""
+        ann = self.account("ann", caps=MARKER)
+        early, late = "timestamp=2020-01-01T00:00:00.000Z", "timestamp=2021-01-01T00:00:00.000Z"
+        self.assertEqual(ann.asks("MARKREAD #c"), [":irc.test MARKREAD #c *"])
+        self.assertEqual(ann.asks(f"MARKREAD #c {late}"), [f":irc.test MARKREAD #c {late}"])
+        self.assertEqual(ann.asks(f"MARKREAD #C {early}"), [f":irc.test MARKREAD #C {late}"])
+        self.assertEqual(len(self.events_of("account.read_marker")), 1)
+        self.assertIn("timestamp=2025-", ann.asks("MARKREAD #c timestamp=2099-01-01T00:00:00.000Z")[0])
+
+    def test_it_reaches_all_clients_of_the_account(self) -> None:
+        """Every client of the account hears of it, nobody else does, and it survives a restart."""
+        ann, other = self.account("ann", caps=MARKER), self.client("other", caps=MARKER)
+        other.asks("NS IDENTIFY ann password")
+        eve = self.client("eve", caps=MARKER)
+        moment = "timestamp=2020-01-01T00:00:00.000Z"
+        ann.asks(f"MARKREAD eve {moment}")
+        self.assertEqual(other.lines(), [f":irc.test MARKREAD eve {moment}"])
+        self.assertEqual(eve.lines(), [])
+        self.world = self.world.restart()
+        ann = self.account("ann", caps=MARKER)
+        self.assertEqual(ann.asks("MARKREAD EVE"), [f":irc.test MARKREAD EVE {moment}"])
+
+    def test_joining_shows_it(self) -> None:
+        """It stands between JOIN and the end of NAMES; without an account it lasts as long as the connection."""
+        ann = self.client("ann", caps=MARKER)
+        self.assertEqual(commands(ann.asks("JOIN #c")), ["JOIN", "MARKREAD", "353", "366"])
+        ann.asks("MARKREAD #c timestamp=2020-01-01T00:00:00.000Z", "PART #c")
+        self.assertIn(":irc.test MARKREAD #c timestamp=2020-01-01T00:00:00.000Z", ann.asks("JOIN #c"))
+        self.assertEqual(self.events_of("account.read_marker"), [])
+
+    def test_bad_markers(self) -> None:
+        """What is no marker is refused in the draft's words."""
+        ann = self.client("ann", caps=MARKER)
+        for line, code in {
+            "MARKREAD": "NEED_MORE_PARAMS",
+            "MARKREAD #c *": "INVALID_PARAMS",
+            "MARKREAD #c timestamp=x": "INVALID_PARAMS",
+            "MARKREAD #c msgid=x": "INVALID_PARAMS",
+            "MARKREAD ***": "INVALID_PARAMS",
+        }.items():
+            self.assertIn(f"FAIL MARKREAD {code}", ann.asks(line)[0])
+        self.assertRefused(self.client("bob"), "MARKREAD #c", "421")
+
+    def test_an_account_has_not_endlessly_many(self) -> None:
+        """The marker of what was read longest ago makes room."""
+        ann = self.account("ann", caps=MARKER)
+        for number in range(505):
+            ann.sends(f"MARKREAD #c{number} timestamp=2020-01-01T00:{number // 60:02d}:{number % 60:02d}.000Z")
+        markers = self.world.state.accounts["ann"].read_markers
+        self.assertEqual(len(markers), 500)
+        self.assertNotIn("#c0", markers)
+        self.assertIn("#c504", markers)
+
+
 def test_history_survives_a_crash() -> None:
     """What was seen is found after a crash; an id that a lost message had leads to no other one."""
     world = World(config=make_config(HISTORY), store=MemoryStore(seconds=lambda: 0.0, automatic=True))

@@ -34,6 +34,7 @@ from sqlalchemy.engine import make_url
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -287,7 +288,7 @@ class SlircdService(Tree):
         server.channel_at = housekeeping.channel_at
         server.stop = self.stop
         self.store.on_fatal = self._fatal
-        listeners = build_listeners(plans, IRCFactory(server), self._certificates, config.tls.minimum, reactor, file)
+        listeners = build_listeners(plans, self._factory, self._certificates, config.tls.minimum, reactor, file)
         children: tuple[IService, ...] = (
             EventLogService(self.store),
             threads,
@@ -337,6 +338,15 @@ class SlircdService(Tree):
             proxies=(),
         )
         return [Listener(plan, serverFromString(reactor, plan.endpoint), site, "the admin API")]
+
+    def _factory(self, plan: Plan) -> Factory[Any]:
+        """What speaks IRC on a listener."""
+        if not plan.websocket:
+            return IRCFactory(self.server)
+        # A quarter of a second of imports, which a server without WebSocket need not pay.
+        from slircd.network.websocket import WebSocketIRCFactory
+
+        return WebSocketIRCFactory(self.server, plan, self._reactor)
 
     def _admin_users(self) -> Mapping[str, AdminUser]:
         """The users of the configuration in force, and `admin` of the first start."""

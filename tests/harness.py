@@ -48,9 +48,9 @@ BASE: dict[str, Any] = {
 }
 
 
-def make_config(changes: Mapping[str, Any] | None = None) -> Config:
-    """The configuration of tests, with the keys of some sections replaced."""
-    data = {key: dict(value) for key, value in BASE.items()}
+def make_config(changes: Mapping[str, Any] | None = None, **more: Any) -> Config:
+    """The configuration of tests, with the keys of some sections replaced; `more` are lists of tables and the like."""
+    data: dict[str, Any] = {**{key: dict(value) for key, value in BASE.items()}, **more}
     for section, keys in (changes or {}).items():
         data[section] = {**data.get(section, {}), **keys}
     return parse(data, "test.toml")

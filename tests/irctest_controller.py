@@ -37,6 +37,7 @@ email = "email@example.org"
 
 [[listen]]
 port = {port}
+{websocket}
 
 [flood]
 enabled = false
@@ -159,8 +160,6 @@ class SlircdController(BaseServerController, DirectoryBasedController):
         websocket_hostname: Optional[str],
         websocket_port: Optional[int],
     ) -> None:
-        if websocket_port is not None:
-            raise NotImplementedByController("Websocket")
         if ssl:
             raise NotImplementedByController("TLS")
         if self.test_config.ergo_roleplay or self.test_config.sable_history_server:
@@ -173,6 +172,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             port=port,
             before_connect=str(bool(self.test_config.account_registration_before_connect)).lower(),
             require_email=str(bool(self.test_config.account_registration_requires_email)).lower(),
+            websocket=f"[[listen]]\nport = {websocket_port}\nwebsocket = true" if websocket_port else "",
             oper=OPER_HASH,
             services='services_name = "My.Little.Services"' if run_services else "",
             password=f'password_hash = "{SERVER_HASH}"' if password else "",

@@ -17,8 +17,12 @@ from slircd.wire.message import truncate_utf8, wrap
 from slircd.wire.numerics import ERR_INVALIDCAPCMD, NumericError
 
 if TYPE_CHECKING:
+    from slircd.config.sections import Sts
     from slircd.network.server import IRCServer
     from slircd.network.session import Session
+
+STS: Final = "sts"
+"""A capability that nobody can ask for: its value is all there is to it."""
 
 ROOM: Final = 400
 """Bytes of names in one line; leaves room for the server's name and the nick."""
@@ -36,7 +40,26 @@ def offered(server: IRCServer, session: Session) -> dict[str, str | None]:
     config = server.config
     left_out = set() if config.relay.enabled else {"draft/relaymsg"}
     left_out |= set() if config.history.enabled else OF_HISTORY
-    return {name: _value(server, session, name) for name in CAPABILITIES if name not in left_out}
+    found = {name: _value(server, session, name) for name in CAPABILITIES if name not in left_out}
+    policy = sts_policy(config.sts, session)
+    return {**found, STS: policy} if policy else found
+
+
+def sts_policy(config: Sts, session: Session) -> str:
+    """The STS policy for a client (IRCv3 sts): where to go, or on TLS how long to remember it; empty: none.
+
+    It has no use but its value, so clients that know no values do not see it.
+    """
+    if not config.enabled or not session.sees_values:
+        return ""
+    if not session.secure:
+        return f"port={config.port}"
+    connection = session.tls_connection()
+    name = connection.get_servername() if connection is not None else None
+    host = (name or b"").decode("ascii", "replace").lower()
+    if not host or (config.hosts and host not in [each.lower() for each in config.hosts]):
+        return ""
+    return f"duration={config.duration_s}" + (",preload" if config.preload else "")
 
 
 def _value(server: IRCServer, session: Session, name: str) -> str | None:
@@ -112,7 +135,7 @@ def _req(ctx: Context, argument: str) -> None:
     caps = session.caps
     for word in argument.split():
         name = word.removeprefix("-")
-        bit = CAPABILITIES[name] if name in known else 0
+        bit = CAPABILITIES.get(name, 0) if name in known else 0
         if not bit:
             ctx.from_server(f"CAP {ctx.nick} NAK :{truncate_utf8(argument, MAX_REFUSED)}")
             return
@@ -136,6 +159,9 @@ def announce_changes(server: IRCServer, before: dict[Session, dict[str, str | No
         if session.is_closed or not session.caps & CAP_NOTIFY:
             continue
         new = offered(server, session)
+        if STS in old and STS not in new:
+            # It cannot be taken back but by a policy that has ended.
+            new[STS] = "duration=0"
         gone = [name for name in old if name not in new]
         come = {name: value for name, value in new.items() if name not in old or old[name] != value}
         for name in gone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from slircd.about import version
@@ -17,7 +18,7 @@ from slircd.events.types import Event, MetadataSet
 from slircd.rules.account import login_events
 from slircd.rules.user import NewUser, away_event, check_nick, decide_connect, decide_disconnect, decide_nick
 from slircd.wire.message import truncate_utf8
-from slircd.wire.names import clean_username
+from slircd.wire.names import clean_username, valid_host
 from slircd.wire.numerics import (
     ERR_NEEDMOREPARAMS,
     ERR_NONICKNAMEGIVEN,
@@ -125,6 +126,31 @@ def pass_(ctx: Context, password: str) -> None:
     _registration(ctx).password = password
 
 
+@command("WEBIRC", params=4, phase=Phase.REGISTERING)
+async def webirc(ctx: Context, password: str, gateway: str, hostname: str, address: str, options: str = "") -> None:
+    """WEBIRC <password> <gateway> <hostname> <address> [<options>]  (IRCv3 webirc)
+
+    Tells who the client of a gateway is; for gateways that the configuration names, as their first command.
+    """
+    session, server = ctx.session, ctx.server
+    try:
+        client = str(ip_address(address.removeprefix("::ffff:")))
+    except ValueError:
+        client = ""
+    known = session.gateway and session.received == 1
+    entry = await server.gateways.authenticate(
+        server.passwords, session.address, session.fingerprint(), password if known else None
+    )
+    if session.is_closed:
+        return
+    if entry is None or not client:
+        server.bans.notify("f", f"WEBIRC of {session.address} ({gateway[:50]}) was refused")
+        session.close("Invalid WebIRC password" if entry is None else "WEBIRC names no address")
+        return
+    names = {option.partition("=")[0].lower() for option in options.split()}
+    session.comes_through(client, hostname if valid_host(hostname) else "", secure="secure" in names)
+
+
 @command("NICK", phase=Phase.ANY)
 async def nick(ctx: Context, wanted: str = "") -> None:
     """NICK <nickname>  (RFC 2812 3.1.2)
@@ -221,6 +247,8 @@ async def register_if_complete(ctx: Context) -> None:
     session, server = ctx.session, ctx.server
     if registration.stage is not Stage.COMPLETE or session.is_closed:
         return
+    if session.gateway and not session.admit():
+        return
     if not await _password_is_right(server, registration):
         ctx.reply(ERR_PASSWDMISMATCH)
         session.close("Bad password")
@@ -233,7 +261,7 @@ async def register_if_complete(ctx: Context) -> None:
     session.certfp = session.fingerprint()
     uid, number = server.users.new_uid()
     host, modes = _host_and_modes(server, session)
-    real_host = _as_parameter(session.address or "localhost")
+    real_host = _as_parameter(session.hostname or session.address or "localhost")
     new = NewUser(
         uid=uid,
         number=number,
@@ -292,7 +320,7 @@ async def _is_welcome(ctx: Context, registration: Registration) -> bool:
     session, server = ctx.session, ctx.server
     waiting, session.blocklisted = session.blocklisted, None
     reason = await waiting if waiting is not None else None
-    hosts = (session.address, server.cloak.cloak(session.address))
+    hosts = (session.address, session.hostname or session.address, server.cloak.cloak(session.address))
     username = "~" + registration.username
     ban = server.bans.tables.for_user(username, hosts, session.address, registration.realname)
     if ban is not None:
@@ -315,7 +343,7 @@ async def _password_is_right(server: IRCServer, registration: Registration) -> b
 
 def _host_and_modes(server: IRCServer, session: Session) -> tuple[str, str]:
     modes = set(server.config.server.default_user_modes)
-    host = session.address or "localhost"
+    host = session.hostname or session.address or "localhost"
     if server.config.cloak.enabled:
         modes.add("x")
         host = server.cloak.cloak(session.address)

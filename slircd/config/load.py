@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, 
 import msgspec
 from msgspec import Meta, Struct
 
-from slircd.config.sections import PASSWORD_HASH, Config
+from slircd.config.sections import DEFAULT_LISTEN, PASSWORD_HASH, Config
 from slircd.events.types import EVENT_TYPES
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.client_tags import ENTRY
@@ -207,6 +207,8 @@ def _known(key: str, names: list[str]) -> str:
 def _check_together(config: Config) -> Iterator[Problem]:
     yield from _check_server(config)
     yield from _check_listen(config)
+    yield from _check_webirc(config)
+    yield from _check_sts(config)
     yield from _check_opers(config)
     yield from _networks("throttle.exempt", config.throttle.exempt)
     yield from _check_metadata(config)
@@ -247,6 +249,28 @@ def _check_listen(config: Config) -> Iterator[Problem]:
         if listen.certificate is not None and not listen.tls and listen.endpoint is None:
             yield Problem(f"{at}.certificate", show(listen.certificate), "a certificate only where `tls = true`")
         yield from _networks(f"{at}.proxies", listen.proxies)
+        yield from _networks(f"{at}.forwarded_from", listen.forwarded_from)
+        if listen.forwarded_from and not listen.websocket:
+            yield Problem(f"{at}.forwarded_from", show(listen.forwarded_from), "only where `websocket = true`")
+
+
+def _check_webirc(config: Config) -> Iterator[Problem]:
+    for index, gateway in enumerate(config.webirc):
+        at = f"webirc[{index}]"
+        yield from _networks(f"{at}.hosts", gateway.hosts)
+        if not gateway.hosts:
+            yield Problem(f"{at}.hosts", "nothing", "the networks that the gateway connects from")
+        if gateway.password_hash is None and not gateway.certfp:
+            yield Problem(at, "neither `password_hash` nor `certfp`", "at least one of them")
+        yield from _fingerprints(f"{at}.certfp", gateway.certfp)
+
+
+def _check_sts(config: Config) -> Iterator[Problem]:
+    listeners = config.listen or DEFAULT_LISTEN
+    if config.sts.enabled and not any(
+        listen.tls or (listen.endpoint or "").startswith(("ssl:", "tls:", "haproxy:ssl:")) for listen in listeners
+    ):
+        yield Problem("sts.enabled", "true", "true only where a listener has TLS")
 
 
 def _check_admin(config: Config) -> Iterator[Problem]:
@@ -282,9 +306,7 @@ def _check_opers(config: Config) -> Iterator[Problem]:
             yield Problem(at, "neither `password_hash` nor `certfp`", "at least one of them")
         if oper.vhost is not None and not valid_host(oper.vhost):
             yield Problem(f"{at}.vhost", show(oper.vhost), "a host of at most 63 characters with a dot, colon or slash")
-        for fingerprint in oper.certfp:
-            if len(fingerprint) != 64 or fingerprint.strip("0123456789abcdef"):
-                yield Problem(f"{at}.certfp", show(fingerprint), "64 lower-case hexadecimal digits (SHA-256)")
+        yield from _fingerprints(f"{at}.certfp", oper.certfp)
     for name, oper_class in config.oper_classes.items():
         at = f"oper_classes.{name}"
         for privilege in oper_class.privileges:
@@ -295,6 +317,12 @@ def _check_opers(config: Config) -> Iterator[Problem]:
                 yield Problem(f"{at}.inherits", show(parent), f"a class: {_known(parent, list(classes))}")
             elif _inherits(parent, name, lambda current: classes[current].inherits if current in classes else []):
                 yield Problem(f"{at}.inherits", show(parent), "a class that does not inherit this one")
+
+
+def _fingerprints(key: str, fingerprints: list[str]) -> Iterator[Problem]:
+    for fingerprint in fingerprints:
+        if len(fingerprint) != 64 or fingerprint.strip("0123456789abcdef"):
+            yield Problem(key, show(fingerprint), "64 lower-case hexadecimal digits (SHA-256)")
 
 
 def _inherits(start: str, wanted: str, parents: Callable[[str], list[str]]) -> bool:
@@ -321,7 +349,7 @@ def _networks(key: str, networks: list[str]) -> Iterator[Problem]:
 def to_plain(config: Config) -> Mapping[str, Any]:
     """The configuration as plain values, with secrets masked, for `slircd config show`."""
     plain: dict[str, Any] = msgspec.to_builtins(config)
-    for table in (plain["server"], *plain["opers"].values(), *plain["admin"]["users"].values()):
+    for table in (plain["server"], *plain["webirc"], *plain["opers"].values(), *plain["admin"]["users"].values()):
         if table.get("password_hash"):
             table["password_hash"] = MASKED
     url = plain["database"]["url"]

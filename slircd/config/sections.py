@@ -89,7 +89,50 @@ class Listen(Section, frozen=True, kw_only=True):
         list[str],
         Meta(description="Networks whose PROXY header is required and believed; empty: no PROXY protocol"),
     ] = field(default_factory=list)
+    websocket: Annotated[bool, Meta(description="Whether clients speak IRC over WebSocket here")] = False
+    origins: Annotated[
+        list[str],
+        Meta(
+            description="Origins whose pages may connect by WebSocket, such as https://chat.example.org; * and ? match"
+        ),
+    ] = field(default_factory=lambda: ["*"])
+    forwarded_from: Annotated[
+        list[str],
+        Meta(
+            description="Networks of HTTP proxies whose X-Forwarded-For and X-Forwarded-Proto are believed (WebSocket)"
+        ),
+    ] = field(default_factory=list)
     backlog: Annotated[int, Meta(ge=1, le=65535, description="Connections that the kernel queues")] = 1024
+
+
+class Webirc(Section, frozen=True, kw_only=True):
+    """A gateway that tells by WEBIRC who its clients are."""
+
+    hosts: Annotated[list[str], Meta(description="Networks that it connects from")] = field(default_factory=list)
+    password_hash: Annotated[
+        Annotated[str, Meta(pattern=PASSWORD_HASH)] | None,
+        Meta(description="Hash of its password (slircd hash-password)"),
+    ] = None
+    certfp: Annotated[
+        list[str], Meta(description="SHA-256 fingerprints of its client certificates, of which one must be used")
+    ] = field(default_factory=list)
+
+
+class Sts(Section, frozen=True, kw_only=True):
+    """Strict transport security: clients that come in plain text are sent to TLS, and remember it."""
+
+    enabled: Annotated[bool, Meta(description="Whether it is advertised; false takes back what clients remember")] = (
+        False
+    )
+    port: Annotated[int, Meta(ge=1, le=65535, description="Port with TLS that clients are sent to")] = 6697
+    duration_s: Annotated[
+        int, Meta(ge=0, le=63_072_000, description="Seconds that clients remember it, from their last visit")
+    ] = 2_592_000
+    preload: Annotated[bool, Meta(description="Whether the network agrees to be on preload lists")] = False
+    hosts: Annotated[
+        list[str],
+        Meta(description="Host names (TLS SNI) that clients are told to remember; empty: whatever name they give"),
+    ] = field(default_factory=list)
 
 
 class Tls(Section, frozen=True, kw_only=True):
@@ -472,7 +515,9 @@ class Config(Section, frozen=True, kw_only=True):
 
     server: Server = Server()
     listen: list[Listen] = field(default_factory=list)
+    webirc: list[Webirc] = field(default_factory=list)
     tls: Tls = Tls()
+    sts: Sts = Sts()
     database: Database = Database()
     retention: Retention = Retention()
     log: Log = Log()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +47,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     private_key: Path
     chain: Path | None
     proxies: tuple[str, ...]
+    websocket: bool = False
+    origins: tuple[str, ...] = ("*",)
+    forwarded_from: tuple[str, ...] = ()
 
 
 class CannotListen(Exception):
@@ -93,6 +96,9 @@ def _plan(config: Config, listen: Listen, key: str, file: str) -> Plan:
         private_key=Path(private_key or config.tls.private_key),
         chain=Path(chain) if chain is not None else None,
         proxies=proxies,
+        websocket=listen.websocket,
+        origins=tuple(listen.origins),
+        forwarded_from=tuple(listen.forwarded_from),
     )
 
 
@@ -189,7 +195,8 @@ class Listener(StreamServerEndpointService):
     def __init__(self, plan: Plan, endpoint: IStreamServerEndpoint, factory: Factory, kind: str = "") -> None:
         """`kind` says what it is for, in the log, where that is not IRC."""
         super().__init__(endpoint, factory)
-        self._kind = kind or ("TLS" if plan.tls else "plain IRC")
+        over = " over WebSocket" if plan.websocket else ""
+        self._kind = kind or (f"TLS{over}" if plan.tls else f"plain IRC{over}")
         self.setName(f"{plan.key} {plan.name}")  # two listeners may both ask for port 0
         self.plan = plan
 
@@ -210,11 +217,16 @@ class Listener(StreamServerEndpointService):
 
 
 def build_listeners(
-    plans: Sequence[Plan], factory: Factory, contexts: TLSContexts, minimum: str, reactor: Any, file: str
+    plans: Sequence[Plan],
+    factory_for: Callable[[Plan], Factory],
+    contexts: TLSContexts,
+    minimum: str,
+    reactor: Any,
+    file: str,
 ) -> MultiService:
     """The service `listeners`, one child for each plan.
 
-    `minimum` is the oldest TLS version.  Raises ConfigError for an endpoint that Twisted does not know, TLSFileError
+    `factory_for` makes what speaks IRC, `minimum` is the oldest TLS version.  Raises ConfigError for an endpoint that Twisted does not know, TLSFileError
     for a certificate that cannot be used.
     """
     listeners = MultiService()
@@ -225,7 +237,7 @@ def build_listeners(
         except (ValueError, TypeError, KeyError) as error:
             allowed = "tcp:, ssl:, tls:, systemd:, unix: or haproxy:, as Twisted's serverFromString has them"
             raise ConfigError(file, Problem(f"{plan.key}.endpoint", f'"{plan.name}" ({error})', allowed)) from None
-        served: Any = _Introducing(factory, ListenerInfo(plan.name, plan.tls))
+        served: Any = _Introducing(factory_for(plan), ListenerInfo(plan.name, plan.tls))
         if plan.tls:
             served = over_tls(served, contexts.for_plan(plan, minimum), reactor)
         if plan.proxies:

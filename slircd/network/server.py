@@ -30,6 +30,7 @@ from slircd.network.outbox import Flusher, OutputGate
 from slircd.network.render import Renderer
 from slircd.network.users import UserRegistry
 from slircd.security.cloak import Cloak
+from slircd.security.gateways import Gateways
 from slircd.security.passwords import Passwords
 from slircd.security.throttle import ConnectionThrottle
 from slircd.services.accounts import Accounts
@@ -231,6 +232,8 @@ class IRCServer(MultiService):
         """Which client-only tags are passed on."""
         self._privileges: dict[str, frozenset[str]] = {}
         self.throttle.configure(config.throttle, config.limits.clients)
+        self.gateways = Gateways(config.webirc)
+        """Who may say by WEBIRC who its clients are."""
         announce_changes(self, before)
 
     # --- who we are -----------------------------------------------------------------------------------------------
@@ -260,7 +263,8 @@ class IRCServer(MultiService):
         if session in self.sessions:
             del self.sessions[session]
             self.strangers.discard(session)
-            self.throttle.release(session.address)
+            if session.is_admitted:
+                self.throttle.release(session.address)
             self._check_emptied()
         self.monitor.clear(session)
 

@@ -51,6 +51,7 @@ class Session:
     """A connection of a client, before and after its registration."""
 
     __slots__ = (
+        "_admitted",
         "_bucket",
         "_busy",
         "_closed",
@@ -68,6 +69,8 @@ class Session:
         "connected_s",
         "failures",
         "followed",
+        "gateway",
+        "hostname",
         "last_message_s",
         "listener",
         "monitored",
@@ -95,9 +98,15 @@ class Session:
         self.server = server
         self.transport = transport
         self.listener = listener
-        self.secure = listener is not None and listener.tls
+        self.secure = getattr(transport, "secure", listener is not None and listener.tls)
+        """Whether the client's own connection is protected."""
         self.certfp: str | None = None
         self.address = _address(transport)
+        self.hostname = ""
+        """The client's host name, if a gateway has told one."""
+        self.gateway = server.gateways.is_gateway(self.address)
+        """Whether this may be a gateway that will say who its client is."""
+        self._admitted = False
         self.uid = ""
         self.blocklisted: Deferred[str | None] | None = None
         """The answer of the DNS block lists."""
@@ -188,10 +197,22 @@ class Session:
     def start(self) -> None:
         """Admit the connection or turn it away, and give it its time to register."""
         server = self.server
-        refusal = server.throttle.admit(self.address)
         server.sessions[self] = None
         server.strangers.add(self)
         server.connections += 1
+        if not self.gateway and not self.admit():
+            return
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)
+        self._ping_timer = server.timers.call_later(server.config.timeouts.registration_s, self._registration_timeout)
+
+    def admit(self) -> bool:
+        """Whether the client's address may connect; it is told, and closed, if not."""
+        server = self.server
+        self.gateway = False
+        self._admitted = True
+        refusal = server.throttle.admit(self.address)
         if server.log_full:
             refusal = "The server cannot take anybody at the moment, try again later"
         ban = server.bans.tables.for_address(self.address) if self.address else None
@@ -201,13 +222,23 @@ class Session:
         if refusal is not None:
             server.bans.notify("f", f"refused {self.address}: {refusal}")
             self.close(refusal)
-            return
+            return False
         if server.blocklists is not None and self.address:
             self.blocklisted = server.blocklists.check(self.address)
-        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
-        if set_no_delay is not None:
-            set_no_delay(True)
-        self._ping_timer = server.timers.call_later(server.config.timeouts.registration_s, self._registration_timeout)
+        return True
+
+    def comes_through(self, address: str, hostname: str, *, secure: bool) -> None:
+        """A gateway says who its client is; `secure` tells whether that one came to it protected."""
+        self.address = address
+        self.hostname = hostname if hostname != address else ""
+        # Only as safe as the weaker of the two ways (IRCv3 webirc).
+        self.secure = self.secure and secure
+        self.admit()
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the throttle has counted the connection."""
+        return self._admitted
 
     def _registration_timeout(self) -> None:
         self._ping_timer = None

@@ -51,22 +51,25 @@ class SnapshotError(ValueError):
     """Bytes that are no snapshot that this slircd can read."""
 
 
+def to_snapshot(state: ServerState) -> Snapshot:
+    """A view of `state`: it shares its users, channels and the rest."""
+    return Snapshot(
+        sequence=state.sequence,
+        timestamp=state.timestamp,
+        casemapping=state.casemap.name,
+        channel_modes=state.channel_modes,
+        uid_counters=state.uid_counters,
+        users=state.users,
+        channels=state.channels,
+        accounts=state.accounts,
+        bans=state.bans,
+        filters=state.filters,
+    )
+
+
 def encode_snapshot(state: ServerState) -> bytes:
     """The state as MessagePack; it keeps the order of members and entries."""
-    return _encode(
-        Snapshot(
-            sequence=state.sequence,
-            timestamp=state.timestamp,
-            casemapping=state.casemap.name,
-            channel_modes=state.channel_modes,
-            uid_counters=state.uid_counters,
-            users=state.users,
-            channels=state.channels,
-            accounts=state.accounts,
-            bans=state.bans,
-            filters=state.filters,
-        )
-    )
+    return _encode(to_snapshot(state))
 
 
 def decode_snapshot(document: bytes, version: int = SNAPSHOT_VERSION) -> ServerState:
@@ -76,9 +79,17 @@ def decode_snapshot(document: bytes, version: int = SNAPSHOT_VERSION) -> ServerS
     """
     try:
         snapshot = _decode(document) if version == SNAPSHOT_VERSION else _upcast(document, version)
-        casemap = CASEMAPS[snapshot.casemapping]
+        return from_snapshot(snapshot)
     except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
         raise SnapshotError(f"no snapshot of version {version}: {error}") from None
+
+
+def from_snapshot(snapshot: Snapshot) -> ServerState:
+    """The state of a snapshot, its indexes made anew; it takes over what the snapshot holds.
+
+    Raises SnapshotError for one that contradicts itself.
+    """
+    casemap = CASEMAPS[snapshot.casemapping]
     state = ServerState()
     state.sequence = snapshot.sequence
     state.timestamp = snapshot.timestamp

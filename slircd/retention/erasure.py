@@ -1,0 +1,355 @@
+"""Erasure of somebody: who that was in the log, and what takes the place of each of its texts.
+
+Who is meant is one account, nick or host.  Everybody who was logged in to that account, had that nick or came from that
+host is the same person, for as long as its UID lived; nicks, hosts, user and real names of those UIDs are its names.
+A nick that others had, too, stays theirs: it is replaced only where the UID says whose it was.  A nick that is registered
+to another account is that account's, and not replaced at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+
+from slircd.events import types as ev
+from slircd.retention.fields import Kind
+from slircd.state.model import ServerState
+from slircd.wire.casemap import CASEMAPS
+
+ERASED: Final = "erased"
+ERASED_TEXT: Final = "[erased]"
+PLACEHOLDER: Final = re.compile(r"erased-([0-9]+)", re.ASCII)
+LEAST_WORD: Final = 3
+"""Characters of a name that is looked for inside of texts; a shorter one is replaced only where it stands alone."""
+
+NOBODYS: Final = frozenset({"", "*", "localhost", "127.0.0.1", "::1", "services"})
+"""Hosts that are no person's."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who is to be erased: exactly one of these."""
+
+    account: str = ""
+    nick: str = ""
+    host: str = ""
+
+    def words(self) -> str:
+        """It, in words, for whoever asked."""
+        return next(f"{name} {value}" for name in self.__struct_fields__ if (value := getattr(self, name)))
+
+
+class Plan(msgspec.Struct, kw_only=True):
+    """What becomes what.  It holds exactly what is to be erased, so it never outlives the work."""
+
+    uids: list[str]
+    names: dict[str, str]
+    """Casefolded nicks and account names to placeholders, wherever they stand."""
+    own: dict[str, str]
+    """The same for nicks that others have, too: only where the UID says whose it was."""
+    hosts: dict[str, str]
+    """Hosts and addresses in lower case."""
+    sources: list[str]
+    """nick!user@host."""
+    realnames: list[str]
+    usernames: list[str]
+    fingerprints: dict[str, str]
+    topics: list[str]
+    """Topics that they wrote, to be known again as another's `previous`."""
+    casemapping: str
+    until: int = 0
+    """The last event that is rewritten."""
+
+
+class _Somebody:
+    """What one UID was."""
+
+    __slots__ = (
+        "fingerprints",
+        "host",
+        "hosts",
+        "nick",
+        "nicks",
+        "realnames",
+        "sources",
+        "topics",
+        "username",
+        "usernames",
+    )
+
+    def __init__(self, nick: str, username: str, host: str) -> None:
+        self.nick, self.username, self.host = nick, username, host
+        self.nicks, self.hosts, self.sources = {nick}, {host}, {f"{nick}!{username}@{host}"}
+        self.realnames: set[str] = set()
+        self.usernames = {username}
+        self.fingerprints: set[str] = set()
+        self.topics: set[str] = set()
+
+    def is_now(self) -> None:
+        """Note what it is called after a change."""
+        self.nicks.add(self.nick)
+        self.hosts.add(self.host)
+        self.usernames.add(self.username)
+        self.sources.add(f"{self.nick}!{self.username}@{self.host}")
+
+    def add(self, other: _Somebody) -> None:
+        """It is the same person as another."""
+        for name in ("nicks", "hosts", "sources", "realnames", "usernames", "fingerprints", "topics"):
+            getattr(self, name).update(getattr(other, name))
+
+
+class Search:
+    """Goes through a log, in order, and finds out who is meant."""
+
+    def __init__(self, request: Request, state: ServerState) -> None:
+        """`state` is the state before the first event; its casemapping is that of the log's end."""
+        self.fold: Callable[[str], str] = state.fold
+        self._account = self.fold(request.account)
+        self._nick = self.fold(request.nick)
+        self._host = request.host.lower()
+        self._now: dict[str, _Somebody] = {}
+        self._mine: dict[str, _Somebody] = {}
+        self._person = _Somebody("", "", "")
+        self._account_names: set[str] = {request.account} if request.account else set()
+        self._others: set[str] = set()
+        self._other_realnames: set[str] = set()
+        self._first_topics = [each.topic for each in state.channels.values() if each.topic is not None]
+        self._registered = {nick for nick, owner in state.nick_owners.items() if owner != self._account}
+        """Nicks that are, or were, registered to other accounts."""
+        self._number = 0
+        self._begin(state)
+
+    def _begin(self, state: ServerState) -> None:
+        for user in state.users.values():
+            self._came(user.uid, user)
+            if user.account:
+                self._logged_in(user.uid, user.account)
+        for known in state.accounts.values():
+            self._count(known.name, *known.nicks.values(), *known.certfps)
+        account = state.accounts.get(self._account) if self._account else None
+        if account is not None:
+            self._account_names |= {account.name, *account.nicks.values()}
+            self._person.fingerprints |= set(account.certfps)
+
+    def _came(self, uid: str, user: Any) -> None:
+        self._count(user.nick, user.host, user.real_host, user.ip, user.certfp or "")
+        somebody = self._now[uid] = _Somebody(user.nick, user.username, user.host)
+        somebody.hosts |= {user.real_host, user.ip}
+        somebody.realnames.add(user.realname)
+        if user.certfp:
+            somebody.fingerprints.add(user.certfp)
+        self._look(uid)
+
+    def _count(self, *texts: str) -> None:
+        for text in texts:
+            found = PLACEHOLDER.fullmatch(text)
+            if found is not None:
+                self._number = max(self._number, int(found[1]))
+
+    def _look(self, uid: str) -> None:
+        somebody = self._now[uid]
+        if (self._nick and self.fold(somebody.nick) == self._nick) or (
+            self._host and self._host in {host.lower() for host in somebody.hosts}
+        ):
+            self._mine[uid] = somebody
+
+    def _logged_in(self, uid: str, account: str) -> None:
+        if self._account and self.fold(account) == self._account and uid in self._now:
+            self._mine[uid] = self._now[uid]
+
+    def see(self, event: ev.Event) -> None:
+        """The next event; of types that are not TELLING nothing is learnt."""
+        handler = _SEEN.get(type(event))
+        if handler is not None:
+            handler(self, event, event.target or "")
+
+    def _connect(self, event: ev.UserConnect, uid: str) -> None:
+        self._came(uid, event)
+
+    def _disconnect(self, event: ev.UserDisconnect, uid: str) -> None:
+        somebody = self._now.pop(uid, None)
+        if somebody is not None and uid not in self._mine:
+            self._others |= {self.fold(nick) for nick in somebody.nicks}
+            self._other_realnames |= somebody.realnames
+
+    def _nick_change(self, event: ev.UserNickChange, uid: str) -> None:
+        self._count(event.nick, event.new_nick)
+        somebody = self._now.get(uid)
+        if somebody is not None:
+            somebody.nick = event.new_nick
+            somebody.is_now()
+            self._look(uid)
+
+    def _host_change(self, event: ev.UserHostChange, uid: str) -> None:
+        self._count(event.host, event.previous_host)
+        somebody = self._now.get(uid)
+        if somebody is not None:
+            somebody.username, somebody.host = event.username, event.host
+            somebody.is_now()
+            self._look(uid)
+
+    def _realname_change(self, event: ev.UserRealnameChange, uid: str) -> None:
+        if uid in self._now:
+            self._now[uid].realnames |= {event.realname, event.previous}
+
+    def _account_change(self, event: ev.UserAccount, uid: str) -> None:
+        if event.account:
+            self._logged_in(uid, event.account)
+
+    def _register(self, event: ev.NickRegister, key: str) -> None:
+        self._count(event.account)
+        if key and key == self._account:
+            self._account_names.add(event.account)
+            self._logged_in(event.actor_uid or "", event.account)
+        else:
+            self._registered.add(key)
+
+    def _group(self, event: ev.NickGroup, key: str) -> None:
+        self._count(event.grouped)
+        if key and key == self._account:
+            self._account_names.add(event.grouped)
+        else:
+            self._registered.add(self.fold(event.grouped))
+
+    def _cert(self, event: ev.NickCert, key: str) -> None:
+        self._count(event.fingerprint)
+        if key and key == self._account:
+            self._person.fingerprints.add(event.fingerprint)
+
+    def _topic(self, event: ev.ChannelTopicChange, key: str) -> None:
+        # Whoever logs in to the account only later is noted all the same: who is meant is known at the end.
+        somebody = self._now.get(event.actor_uid or "")
+        if somebody is not None and event.topic:
+            somebody.topics.add(event.topic)
+
+    @property
+    def found(self) -> bool:
+        """Whether the log knows anybody who is meant."""
+        return bool(self._mine)
+
+    def plan(self, now: ServerState) -> Plan:
+        """What becomes what; `now` is the state at the log's end."""
+        person = self._person
+        for somebody in self._mine.values():
+            person.add(somebody)
+        names = {self.fold(name) for name in (*self._account_names, self._nick) if name}
+        # User mode r says that a nick belongs to the account of who has it, so what others registered is theirs.
+        nicks = {self.fold(nick) for nick in person.nicks if nick} - names - self._registered
+        others = self._others | {key for key, uid in now.nicks.items() if uid not in self._mine}
+        hosts = {host.lower() for host in person.hosts if host} - NOBODYS
+        self._topics_of_the_first_state(person)
+        return Plan(
+            uids=sorted(self._mine),
+            names=self._placeholders(names | (nicks - others)),
+            own=self._placeholders(nicks & others),
+            hosts=self._placeholders(hosts),
+            sources=sorted(source for source in person.sources if source != "!@"),
+            realnames=sorted(name for name in person.realnames - self._other_realnames if name),
+            usernames=sorted(name for name in person.usernames if name),
+            fingerprints=self._placeholders(person.fingerprints),
+            topics=sorted(person.topics),
+            casemapping=now.casemap.name,
+        )
+
+    def _topics_of_the_first_state(self, person: _Somebody) -> None:
+        person.topics |= {topic.text for topic in self._first_topics if topic.set_by in person.sources}
+
+    def _placeholders(self, texts: set[str]) -> dict[str, str]:
+        placeholders: dict[str, str] = {}
+        for text in sorted(texts):
+            self._number += 1
+            placeholders[text] = f"{ERASED}-{self._number}"
+        return placeholders
+
+
+_SEEN: Final[dict[type[ev.Event], Callable[[Search, Any, str], None]]] = {
+    ev.UserConnect: Search._connect,
+    ev.UserDisconnect: Search._disconnect,
+    ev.UserNickChange: Search._nick_change,
+    ev.UserHostChange: Search._host_change,
+    ev.UserRealnameChange: Search._realname_change,
+    ev.UserAccount: Search._account_change,
+    ev.NickRegister: Search._register,
+    ev.NickGroup: Search._group,
+    ev.NickCert: Search._cert,
+    ev.ChannelTopicChange: Search._topic,
+}
+TELLING: Final = tuple(cls.event_type for cls in _SEEN)
+"""The events that say who was who."""
+
+
+class Erasure:
+    """The Rewriter of a plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._fold = CASEMAPS[plan.casemapping].fold
+        self._uids = frozenset(plan.uids)
+        self._sources = frozenset(plan.sources)
+        self._topics = frozenset(plan.topics)
+        self._own = {**plan.names, **plan.own}
+        self._realnames = {name.lower() for name in plan.realnames}
+        words = {**plan.hosts, **{name: new for name, new in plan.names.items() if len(name) >= LEAST_WORD}}
+        words |= {name: ERASED for name in self._realnames if len(name) > LEAST_WORD + 1}
+        words |= plan.fingerprints
+        self._words = {self._fold(word): new for word, new in words.items()}
+        self._pattern = _any_of(self._words, self._fold)
+
+    def is_mine(self, uid: str) -> bool:
+        """Whether somebody who is meant had this UID."""
+        return uid in self._uids
+
+    def is_author(self, source: str) -> bool:
+        """Whether nick!user@host, a nick alone or a UID is of somebody who is meant."""
+        return source in self._sources or self._fold(source) in self.plan.names or source in self._uids
+
+    def text(self, kind: Kind, value: str, mine: bool) -> str:
+        """What takes the place of a text."""
+        if mine:
+            if kind is Kind.NICK:
+                return self._own.get(self._fold(value)) or self._search(value)
+            if kind in (Kind.USERNAME, Kind.REALNAME):
+                return ERASED
+            if kind is Kind.TEXT:
+                return ERASED_TEXT
+        if value in self._topics and kind in (Kind.DATA, Kind.TEXT):
+            return ERASED_TEXT
+        if kind is Kind.SOURCE and value in self._sources:
+            nick, _, rest = value.partition("!")
+            host = rest.rpartition("@")[2]
+            nick = self._own.get(self._fold(nick), ERASED)
+            return f"{nick}!{ERASED}@{self.plan.hosts.get(host.lower(), host)}"
+        if kind not in (Kind.TEXT, Kind.DATA):
+            whole = self.plan.names.get(self._fold(value)) or self.plan.hosts.get(value.lower())
+            if whole is not None:
+                return whole
+        return self._search(value)
+
+    def _search(self, value: str) -> str:
+        if self._pattern is None:
+            return value
+        return self._pattern.sub(lambda match: self._words[self._fold(match[0])], value)
+
+
+def _any_of(words: Iterable[str], fold: Callable[[str], str]) -> re.Pattern[str] | None:
+    """A pattern for any of `words` that stands alone: no character of a nick or host before or behind it."""
+    alternatives = sorted((_spelt(word, fold) for word in words), key=len, reverse=True)
+    if not alternatives:
+        return None
+    inside = r"A-Za-z0-9_\[\]\\`^{}|\-"
+    # A full stop or a colon ends a sentence, or goes on as a host or an address.
+    return re.compile(
+        rf"(?<![{inside}])(?<![{inside}][.:])(?:{'|'.join(alternatives)})(?![{inside}])(?![.:][{inside}])",
+        re.IGNORECASE,
+    )
+
+
+def _spelt(word: str, fold: Callable[[str], str]) -> str:
+    """A pattern for all spellings of a folded word."""
+    pairs = {"{": "{[", "}": "}]", "|": "|\\", "^": "^~"}
+    return "".join(
+        f"[{re.escape(pairs[letter])}]" if letter in pairs and fold(pairs[letter][1]) == letter else re.escape(letter)
+        for letter in word
+    )

@@ -112,6 +112,11 @@ def pack(state: ServerState, event_id: int, *, kind: str = CHECKPOINT) -> Packed
     )
 
 
+def unpack(packed: Packed) -> bytes:
+    """The snapshot in a checkpoint."""
+    return zlib.decompress(packed.state)
+
+
 def write(connection: Connection, packed: Packed) -> None:
     """Put a checkpoint beside the log; it takes the place of another one at the same event, a base that of the base."""
     remove(connection, [packed.event_id])

@@ -171,10 +171,16 @@ def _in_words(rows: Iterator[Row]) -> Iterator[str]:
 def _verify(reader: LogReader, options: dict[str, Any]) -> None:
     digests: list[str] = []
     for _ in range(2):
-        into = Replayed()
+        start = reader.start(only_base=True)
+        into = Replayed(start.state)
         with _Progress(reader.head().id) as progress:
             each = progress.each if progress.shown else None
-            replay(_in_order(reader.raw_rows()), into, skip_damaged=options["skip_damaged"], each=each)
+            replay(
+                _in_order(reader.raw_rows(after_id=start.position.id)),
+                into,
+                skip_damaged=options["skip_damaged"],
+                each=each,
+            )
         digests.append(digest(into.state))
     last = reader.head()
     if digests[0] != digests[1]:

@@ -1,7 +1,7 @@
 """`slircd events`: what is kept of a log, what goes, and how it is carried elsewhere.
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no such database, 4 no log of slircd or a newer schema, 5 a
-damaged event or export.
+damaged event or base, 6 a moment before the horizon.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 
 from slircd.config.load import DEFAULT_FILE, ConfigError, read_config
 from slircd.config.sections import Config
+from slircd.events.checkpoints import BeforeHorizon, DamagedBase
 from slircd.events.reader import ForeignSchema, LogError, LogReader, NoLog
 from slircd.replay.cli import MOMENT
 from slircd.state.feed import Damaged
@@ -28,6 +29,8 @@ STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (NoLog, 3),
     (ForeignSchema, 4),
     (Damaged, 5),
+    (DamagedBase, 5),
+    (BeforeHorizon, 6),
     (LogError, 1),
     (ConfigError, 1),
     (OSError, 1),
@@ -138,6 +141,10 @@ def stats(where: Where, *, as_json: bool) -> None:
     )
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
+    if found.horizon is not None:
+        console.print(f"the log begins at {found.horizon.timestamp[:19]}, behind event {found.horizon.event_id}")
+    states = found.checkpoints
+    console.print(f"checkpoints: {thousands(states.rows)}, {thousands(states.bytes)} bytes")
     console.print(f"on disk: {thousands(found.disk_bytes)} bytes")
 
 
@@ -153,14 +160,21 @@ def prune(where: Where, *, dry_run: bool) -> None:
     The server does the same by itself, every retention.check_hours.
     """
     from slircd.retention.database import Workplace
+    from slircd.retention.horizon import prune_state
     from slircd.retention.prune import prune_families
 
+    rules, now_s = where.config.retention, time.time()
     with Workplace(where.location) as place, progress() as show:
-        gone = prune_families(place, where.config.retention.families, now_s=time.time(), dry_run=dry_run, progress=show)
+        gone = prune_families(place, rules.families, now_s=now_s, dry_run=dry_run, progress=show)
+        horizon = prune_state(place, rules.state, now_s=now_s, dry_run=dry_run, progress=show)
     verb = "would be pruned" if dry_run else "pruned"
     for name, count in gone.items():
         click.echo(f"{name}: {count:,} {verb}")
-    if not gone:
+    if horizon is not None:
+        click.echo(f"events that change the state: {horizon.pruned:,} {verb}")
+        begins = "would begin" if dry_run else "begins"
+        click.echo(f"the log {begins} at {horizon.timestamp}, with the state behind event {horizon.event_id}")
+    if not gone and horizon is None:
         click.echo("nothing to prune: the rules in [retention] keep all that there is")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,10 @@ class Busy(LogError):
     """Somebody else works on the log; the text says who."""
 
 
+def _nowhere(step: str) -> None:
+    """A `reached` of nobody."""
+
+
 class Pace:
     """How many rows the next transaction takes, so that it takes about TARGET_S, and the pause behind it."""
 
@@ -60,8 +64,11 @@ class Workplace:
     """
 
     def __init__(self, location: str) -> None:
+        self.location = location
         self.url: URL = log_url(location)
         self.pace = Pace()
+        self.reached: Callable[[str], None] = _nowhere
+        """Told of each step, so that tests can end the work there."""
         self._engine: Engine | None = None
         self._lock_file: IO[bytes] | None = None
         self._lock: Connection | None = None

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from slircd.events.migrate import SchemaError, ensure_schema
 from slircd.events.reader import ForeignSchema, NoLog, log_url
-from slircd.events.schema import CREDENTIALS, EVENTS
+from slircd.events.schema import CHECKPOINTS, CREDENTIALS, EVENTS
 from slircd.events.store import ADVISORY_LOCK
 from slircd.retention.database import Busy, make_engine
 
@@ -43,7 +43,7 @@ def new_log(location: str) -> Iterator[Connection]:
             else:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             ensure_schema(connection, upgrade=True)
-            for table in (EVENTS, CREDENTIALS):
+            for table in (EVENTS, CREDENTIALS, CHECKPOINTS):
                 if connection.execute(select(table).limit(1)).first() is not None:
                     raise Busy(f"{url.render_as_string(hide_password=True)} is not empty: import into a new database")
         except BlockingIOError:

@@ -52,7 +52,7 @@ def _struct(struct: S, rewriter: Rewriter, authored: bool) -> S:
         before = getattr(struct, part.name)
         if before is None or before == "":
             continue
-        after = _value(before, part, 0, _whose(struct, part, rewriter, authored), rewriter)
+        after = _value(before, part, 0, _whose(struct, part, rewriter, authored), rewriter, authored)
         if after is not before:
             changed[part.name] = after
     return msgspec.structs.replace(struct, **changed) if changed else struct
@@ -70,15 +70,15 @@ def _whose(struct: Any, part: Part, rewriter: Rewriter, authored: bool) -> bool:
     return rewriter.is_author(owner)
 
 
-def _value(value: Any, part: Part, depth: int, mine: bool, rewriter: Rewriter) -> Any:
+def _value(value: Any, part: Part, depth: int, mine: bool, rewriter: Rewriter, authored: bool) -> Any:
     if isinstance(value, str):
         return _text(value, part.kind, mine, rewriter)
     if isinstance(value, msgspec.Struct):
-        return _struct(value, rewriter, False)
+        return _struct(value, rewriter, authored)
     if isinstance(value, dict):
         key_kind = part.keys[min(depth, len(part.keys) - 1)]
         pairs = [
-            (_text(key, key_kind, mine, rewriter), _value(item, part, depth + 1, mine, rewriter))
+            (_text(key, key_kind, mine, rewriter), _value(item, part, depth + 1, mine, rewriter, authored))
             for key, item in value.items()
         ]
         same = all(
@@ -88,7 +88,7 @@ def _value(value: Any, part: Part, depth: int, mine: bool, rewriter: Rewriter) -
         )
         return value if same else dict(pairs)
     if isinstance(value, list | tuple):
-        items = [_value(item, part, depth, mine, rewriter) for item in value]
+        items = [_value(item, part, depth, mine, rewriter, authored) for item in value]
         return value if all(new is old for new, old in zip(items, value, strict=True)) else type(value)(items)
     return value
 
@@ -96,8 +96,10 @@ def _value(value: Any, part: Part, depth: int, mine: bool, rewriter: Rewriter) -
 def _text(value: str, kind: Kind, mine: bool, rewriter: Rewriter) -> str:
     if kind in UNTOUCHED or not value:
         return value
+    if kind in (Kind.TARGET, Kind.NICK) and value[0] in "#&":
+        return value
     if kind is Kind.TARGET:
-        if value[0] in "#&" or _UID.fullmatch(value):
+        if _UID.fullmatch(value):
             return value
         kind = Kind.MASK
     after = rewriter.text(kind, value, mine)

@@ -25,6 +25,13 @@ class Figures(msgspec.Struct, kw_only=True):
     state_free: bool = False
 
 
+class Place(msgspec.Struct, kw_only=True):
+    """Where a log begins whose first events were pruned."""
+
+    event_id: int
+    timestamp: str
+
+
 class Stats(msgspec.Struct, kw_only=True):
     """Of a log."""
 
@@ -32,6 +39,10 @@ class Stats(msgspec.Struct, kw_only=True):
     total: Figures
     families: list[Figures]
     types: list[Figures]
+    horizon: Place | None
+    """What lies before was pruned; null for a log that has its beginning."""
+    checkpoints: Figures
+    """States that are kept beside the log, the base included."""
     disk_bytes: int
     """Of the whole database, all tables and indexes, on SQLite with the file beside it that is not merged yet."""
 
@@ -40,6 +51,8 @@ def collect(reader: LogReader) -> Stats:
     """Count everything: one pass over the table."""
     types = list(_types(reader))
     disk = _disk_bytes(reader)
+    kept = reader.checkpoints()
+    base = next((each for each in kept if each.is_base), None)
     families: dict[str, Figures] = {}
     for each in types:
         name = family_of(each.name)
@@ -49,7 +62,20 @@ def collect(reader: LogReader) -> Stats:
     total = Figures(name="total", rows=0, bytes=0, first="", last="")
     for each in types:
         total = _add(total, each)
-    return Stats(total=total, families=list(families.values()), types=types, disk_bytes=disk)
+    return Stats(
+        total=total,
+        families=list(families.values()),
+        types=types,
+        horizon=None if base is None else Place(event_id=base.event_id, timestamp=base.timestamp),
+        checkpoints=Figures(
+            name="checkpoints",
+            rows=len(kept),
+            bytes=sum(each.size for each in kept),
+            first=min((each.timestamp for each in kept), default=""),
+            last=max((each.timestamp for each in kept), default=""),
+        ),
+        disk_bytes=disk,
+    )
 
 
 def _add(one: Figures, other: Figures) -> Figures:

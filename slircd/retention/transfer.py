@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
+from slircd.events import checkpoints
 from slircd.events.clock import parse_timestamp
 from slircd.events.codec import MAX_PAYLOAD, DecodeError, decode_event
 from slircd.events.reader import LogError, LogReader, Selection
 from slircd.events.row import Row
-from slircd.events.schema import EVENTS, HEAD_REVISION
+from slircd.events.schema import CHECKPOINTS, EVENTS, HEAD_REVISION
 from slircd.retention.prune import Progress, quiet
+from slircd.retention.rules import STATE_FREE
 from slircd.state.apply import ApplyError, Stamp, apply
 from slircd.state.model import ServerState
 from slircd.state.snapshot import digest
@@ -34,9 +36,25 @@ BATCH: Final = 5_000
 MAX_LINE: Final = 8 * MAX_PAYLOAD
 """Bytes of a line of an event; what is longer is no export."""
 
+MAX_HEADER: Final = 1 << 30
+"""Bytes of the first line, which holds a whole state where the log was pruned."""
+
 
 class ImportFailed(LogError):
     """The file cannot be imported; the text names the line."""
+
+
+class Base(msgspec.Struct, kw_only=True):
+    """The state at the horizon, where a log of which events were pruned begins."""
+
+    event_id: int
+    sequence: int
+    timestamp: str
+    version: int
+    digest: str
+    checksum: str
+    state: bytes
+    """As the table `checkpoints` holds it, in base64."""
 
 
 class Header(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -47,6 +65,7 @@ class Header(msgspec.Struct, kw_only=True, omit_defaults=True):
     complete: bool
     """Whether the file is a whole log up to some event, and so can be imported."""
     selection: dict[str, Any] = {}
+    base: Base | None = None
 
 
 class Trailer(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -87,11 +106,20 @@ def export_lines(reader: LogReader, selection: Selection, *, prove: bool = True)
     encode = msgspec.json.Encoder().encode
     narrowing = {key: value for key, value in selection.items() if value}
     complete = not narrowing.keys() - {"until"}
-    yield encode(Header(slircd_export=FORMAT, schema=HEAD_REVISION, complete=complete, selection=narrowing))
-    state = ServerState() if complete and prove else None
+    header = Header(slircd_export=FORMAT, schema=HEAD_REVISION, complete=complete, selection=narrowing)
+    state: ServerState | None = None
+    horizon = 0
+    if complete:
+        start = reader.start(only_base=True, until=selection.get("until"))
+        header.base = _base(reader)
+        horizon = 0 if header.base is None else header.base.event_id
+        state = start.state if prove else None
+    yield encode(header)
     checksum = hashlib.sha256()
     count = last = 0
     for row in reader.rows(**selection):
+        if row.id <= horizon and row.event_type not in STATE_FREE:
+            continue  # left over by a pruning that was killed
         last = row.id
         count += 1
         line = encode(_Line(*row[:6], msgspec.Raw(row.payload.encode()), row.session_id))
@@ -101,6 +129,14 @@ def export_lines(reader: LogReader, selection: Selection, *, prove: bool = True)
             _apply(state, row)
     proof = None if state is None else digest(state)
     yield encode(Trailer(end=True, events=count, sha256=checksum.hexdigest(), last_id=last, digest=proof))
+
+
+def _base(reader: LogReader) -> Base | None:
+    if not reader.checkpoints():  # which a log of an old version has no table for
+        return None
+    columns = [CHECKPOINTS.c[name] for name in Base.__struct_fields__]
+    found = reader.select(select(*columns).where(CHECKPOINTS.c.kind == checkpoints.BASE))
+    return Base(**found[0]._mapping) if found else None
 
 
 def _apply(state: ServerState, row: Row) -> None:
@@ -154,8 +190,8 @@ def import_lines(lines: IO[bytes], connection: Connection, *, progress: Progress
     Raises ImportFailed, with the number of the line, for whatever is wrong with the file; roll back then.
     """
     reader = _Reader(lines)
-    reader.header()
-    state = ServerState()
+    header = reader.header()
+    state = ServerState() if header.base is None else _write_base(connection, header.base, reader)
     batch: list[dict[str, Any]] = []
     for row in reader.events():
         try:
@@ -175,6 +211,18 @@ def import_lines(lines: IO[bytes], connection: Connection, *, progress: Progress
     return Done(reader.count, reader.last.id, proof)
 
 
+def _write_base(connection: Connection, base: Base, reader: _Reader) -> ServerState:
+    packed = checkpoints.Packed(kind=checkpoints.BASE, **msgspec.structs.asdict(base))
+    checkpoints.write(connection, packed)
+    try:
+        state = checkpoints.newest(connection, only_base=True).state
+    except checkpoints.DamagedBase as error:
+        raise reader.failed(str(error)) from None
+    if digest(state) != base.digest:
+        raise reader.failed("the base has another digest than it says: it was changed behind the export")
+    return state
+
+
 class _Reader:
     """The lines of an export, checked one by one."""
 
@@ -187,7 +235,7 @@ class _Reader:
 
     def _numbered(self, lines: IO[bytes]) -> Iterable[bytes]:
         try:
-            while line := lines.readline(MAX_LINE):
+            while line := lines.readline(MAX_LINE if self._number else MAX_HEADER):
                 self._number += 1
                 if not line.endswith(b"\n"):
                     raise self.failed("the file is cut off here" if len(line) < MAX_LINE else "the line is too long")

@@ -6,6 +6,7 @@
       network     replays the log, then serves; its children are users and channels
       listeners   one for each endpoint
       housekeeping  checkpoints, and the check that the state is the log
+      plugins     each a process of its own
       signals     HUP
       manager     systemd is told that the server is up
 
@@ -63,6 +64,7 @@ from slircd.network.listeners import (
 from slircd.network.protocol import IRCFactory
 from slircd.network.server import IRCServer
 from slircd.network.tls import TLSFileError
+from slircd.plugins.manager import PluginManager
 from slircd.rehash import merge
 from slircd.secrets import Loaded, load_or_create
 from slircd.security.certificates import ensure_self_signed, now_utc
@@ -294,6 +296,7 @@ class SlircdService(Tree):
             threads,
             server,
             listeners,
+            PluginManager(server, in_thread=deferToThread),
             *self._admin(config, reactor),
             housekeeping,
             Signals(reactor, self.rehash),

@@ -53,6 +53,11 @@ def privmsg(ctx: Context, to: str = "", text: str = "") -> Coroutine[Any, Any, N
     if service is not None and text:
         # What is said to a service may be a secret: it is neither passed on nor echoed.
         return service.handle(ctx, text)
+    services = ctx.server.extensions.services
+    if services and text:
+        handler = services.get(ctx.state.fold(to))
+        if handler is not None:
+            return handler(ctx, text)
     return _to_each(ctx, "PRIVMSG", to, text, ctx.config.limits.targets.privmsg)
 
 
@@ -184,6 +189,9 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
     spoken = spoken_now(ctx, symbols[:1] + channel.name, said)
     modes = CHANNEL_MODES.at_least(SYMBOLS[symbols[0]]) if symbols else ""
     deliver_to_channel(service, spoken, session, modes=modes, free=is_free(ctx, user.uid, channel.key))
+    feed = ctx.server.extensions.feed
+    if feed is not None and said.text and not symbols:
+        feed(said.verb, user, channel, said.text, spoken.plain[0].msgid or "")
     echo(ctx, spoken)
     return None
 

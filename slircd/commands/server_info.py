@@ -103,7 +103,7 @@ def send_lusers(ctx: Context) -> None:
     """How many users, operators and channels there are."""
     state, server = ctx.state, ctx.server
     invisible, opers = len(server.users.invisible), len(server.users.opers)
-    total = len(state.users) - len(SERVICES)
+    total = len(state.users) - len(SERVICES) - len(server.extensions.services)
     unknown = sum(1 for session in server.strangers if not session.is_closed)
     ctx.reply(RPL_LUSERCLIENT, text=f"There are {total - invisible} users and {invisible} invisible on 1 servers")
     if opers:
@@ -323,10 +323,9 @@ def stats(ctx: Context, query: str = "", target: str = "") -> None:
 # --- HELP ---------------------------------------------------------------------------------------------------------
 
 
-def _help_index() -> Iterator[str]:
+def _help_index(names: list[str]) -> Iterator[str]:
     yield "HELP <command> explains a command; HELP CMODES, UMODES, EXTBANS and SNOMASKS list modes and the like."
     yield "Commands:"
-    names = sorted(COMMANDS)
     for start in range(0, len(names), 8):
         yield "  " + " ".join(names[start : start + 8])
 
@@ -367,9 +366,10 @@ def help_(ctx: Context, subject: str = "") -> None:
     Shows the commands, or explains one of them.
     """
     topic = subject.upper() or "*"
-    entry = COMMANDS.get(topic)
+    known = {**ctx.server.extensions.commands, **COMMANDS}
+    entry = known.get(topic)
     if topic == "*":
-        lines = list(_help_index())
+        lines = list(_help_index(sorted(known)))
     elif entry is not None:
         lines = entry.help.splitlines()
     elif topic in TOPICS:

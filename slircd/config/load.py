@@ -15,10 +15,11 @@ from msgspec import Meta, Struct
 
 from slircd.config.sections import DEFAULT_LISTEN, PASSWORD_HASH, Config
 from slircd.events.types import EVENT_TYPES
+from slircd.rules.capabilities import CAPABILITIES
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.client_tags import ENTRY
 from slircd.wire.message import MAX_BODY
-from slircd.wire.names import MAX_METADATA_KEY, valid_host, valid_server_name
+from slircd.wire.names import MAX_METADATA_KEY, valid_host, valid_plugin_name, valid_server_name
 
 MASKED: Final = "********"
 DEFAULT_FILE: Final = "slircd.toml"
@@ -115,7 +116,7 @@ def _check_value(hint: Any, value: object, at: str) -> Iterator[Problem]:
             return
         for index, item in enumerate(value):
             yield from _check_table(get_args(inner)[0], item, f"{at}[{index}]")
-    elif origin is dict:
+    elif origin is dict and _is_table(get_args(inner)[1]):
         if not isinstance(value, dict):
             yield Problem(at, show(value), f"tables, each under [{at}.NAME]")
             return
@@ -157,6 +158,8 @@ def describe(hint: Any) -> str:
         return "one of " + ", ".join(show(value) for value in get_args(inner))
     if origin in (Union, UnionType):
         return " or ".join(describe(part) for part in get_args(inner) if part is not NoneType)
+    if origin is dict:
+        return f"a table, each value {describe(get_args(inner)[1])}"
     if origin is list:
         return f"a list, each {describe(get_args(inner)[0])}"
     if inner is bool:
@@ -217,6 +220,7 @@ def _check_together(config: Config) -> Iterator[Problem]:
             yield Problem("limits.client_tags_denied", show(entry), "*, a tag's name without its +, or -NAME")
     yield from _check_admin(config)
     yield from _check_retention(config)
+    yield from _check_plugins(config)
     if config.accounts.require_email and not config.mail.enabled:
         yield Problem("accounts.require_email", "true", "true only where [mail] says how mail is sent")
 
@@ -294,6 +298,17 @@ def _check_retention(config: Config) -> Iterator[Problem]:
     for name in config.retention.families:
         if name not in names:
             yield Problem(f'retention.families."{name}"', "a name that is none", _known(name, names))
+
+
+def _check_plugins(config: Config) -> Iterator[Problem]:
+    for key in ("autoload", "native"):
+        for name in getattr(config.plugins, key):
+            if not valid_plugin_name(name):
+                yield Problem(f"plugins.{key}", show(name), "names of at most 32 letters, digits, - and _")
+    for name, capabilities in config.plugins.grants.items():
+        for capability in capabilities:
+            if capability not in CAPABILITIES:
+                yield Problem(f"plugins.grants.{name}", show(capability), _known(capability, list(CAPABILITIES)))
 
 
 def _check_opers(config: Config) -> Iterator[Problem]:

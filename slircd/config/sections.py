@@ -482,6 +482,60 @@ class Admin(Section, frozen=True, kw_only=True):
     users: dict[str, AdminUser] = field(default_factory=dict)
 
 
+class PluginLimits(Section, frozen=True, kw_only=True):
+    """What one plugin may use; past a limit marked (ends it) its process is killed, which is a fault."""
+
+    deadline_ms: Annotated[
+        int, Meta(ge=10, le=60_000, description="Milliseconds for one call of a handler (ends it)")
+    ] = 250
+    start_ms: Annotated[
+        int, Meta(ge=100, le=60_000, description="Milliseconds to start, and for on_load and on_unload (ends it)")
+    ] = 5000
+    memory_mb: Annotated[int, Meta(ge=4, le=4096, description="Megabytes of Lua's memory (ends it)")] = 32
+    queue_events: Annotated[int, Meta(ge=100, le=1_000_000, description="Events that may wait for it (ends it)")] = (
+        10_000
+    )
+    calls_per_s: Annotated[
+        int, Meta(ge=10, le=100_000, description="Calls of the API per second, four times as many at once")
+    ] = 1000
+    commands: Annotated[int, Meta(ge=1, le=1000, description="Commands that it may register")] = 50
+    listeners: Annotated[int, Meta(ge=1, le=1000, description="Event listeners")] = 100
+    services: Annotated[int, Meta(ge=1, le=100, description="Services (pseudo-clients)")] = 4
+    timers: Annotated[int, Meta(ge=1, le=10_000, description="Timers at one time")] = 100
+    restarts: Annotated[
+        int, Meta(ge=0, le=1000, description="Restarts within `restart_window_s`; then it stays down")
+    ] = 3
+    restart_window_s: Annotated[int, Meta(ge=1, le=86_400, description="Seconds over which restarts count")] = 600
+    storage_keys: Annotated[int, Meta(ge=1, le=1_000_000, description="Keys that it may keep")] = 10_000
+    storage_bytes: Annotated[int, Meta(ge=1024, le=1 << 30, description="Bytes of all its keys and values")] = 1_048_576
+    storage_writes_per_s: Annotated[
+        int, Meta(ge=1, le=100_000, description="Keys that are written to the log per second; more wait")
+    ] = 100
+    http_per_minute: Annotated[int, Meta(ge=1, le=10_000, description="Outgoing HTTP requests per minute")] = 30
+
+
+class Plugins(Section, frozen=True, kw_only=True):
+    """Plugins: Lua in processes of their own, and Python that you trust."""
+
+    folders: Annotated[
+        list[str], Meta(description="Folders with plugins, each NAME/init.lua; those that ship are found after them")
+    ] = field(default_factory=lambda: ["plugins"])
+    autoload: Annotated[list[str], Meta(description="Plugins that are loaded when the server starts")] = field(
+        default_factory=list
+    )
+    native: Annotated[
+        list[str],
+        Meta(description="Python plugins (entry points slircd.plugins) that you trust like the server itself"),
+    ] = field(default_factory=list)
+    grants: Annotated[
+        dict[str, list[str]],
+        Meta(
+            description='Plugin to the capabilities that it gets of those that it asks for; without an entry ["send"]'
+        ),
+    ] = field(default_factory=dict)
+    limits: PluginLimits = PluginLimits()
+
+
 class OperClass(Section, frozen=True, kw_only=True):
     """A named set of privileges."""
 
@@ -534,6 +588,7 @@ class Config(Section, frozen=True, kw_only=True):
     history: History = History()
     mail: Mail = Mail()
     admin: Admin = Admin()
+    plugins: Plugins = Plugins()
     secrets_file: Annotated[
         str, Meta(description="File for what the first start generates: password hashes and the cloak key")
     ] = "slircd-secrets.toml"
@@ -587,7 +642,7 @@ BUILT_IN_CLASSES: Final[dict[str, OperClass]] = {
         ],
     ),
     "netadmin": OperClass(
-        inherits=["oper"], privileges=["die", "metadata", "override", "rehash", "relaymsg", "samode"]
+        inherits=["oper"], privileges=["die", "metadata", "override", "plugin", "rehash", "relaymsg", "samode"]
     ),
 }
 

@@ -624,6 +624,49 @@ class FilterRemove(Event, frozen=True, kw_only=True, tag=1):
     pattern: str
 
 
+# --- plugins ------------------------------------------------------------------------------------------------------
+
+
+class PluginLoad(Event, frozen=True, kw_only=True, tag=1):
+    """The plugin `target` was loaded, or loaded again, with the capabilities that it asks for and is granted."""
+
+    event_type = "plugin.load"
+    state_free = True
+    nick: str
+    version: str
+    capabilities: list[str]
+
+
+class PluginUnload(Event, frozen=True, kw_only=True, tag=1):
+    """The plugin `target` runs no longer; what it has stored is kept."""
+
+    event_type = "plugin.unload"
+    state_free = True
+    nick: str
+    reason: str
+
+
+class PluginFault(Event, frozen=True, kw_only=True, tag=1):
+    """The plugin `target` did something wrong; a `fatal` fault ended its process."""
+
+    event_type = "plugin.fault"
+    state_free = True
+    kind: str
+    """error, timeout, memory, protocol, overflow, exit, load."""
+    text: str
+    fatal: bool
+    repeated: int = 0
+    """How often the same fault came since it was last recorded."""
+
+
+class PluginStore(Event, frozen=True, kw_only=True, tag=1):
+    """The plugin `target` changed what it keeps: keys and their new values, as JSON, and keys that it removed."""
+
+    event_type = "plugin.store"
+    values: dict[str, str]
+    removed: list[str]
+
+
 # --- server -------------------------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,7 @@ RENDERERS: Final[dict[type[ev.Event], Render]] = {}
 INVISIBLE: Final = frozenset(
     {
         ev.OperRehash,
+        ev.PluginStore,
         ev.ServerStart,
         ev.ServerStop,
         ev.NickRegister,
@@ -557,3 +558,22 @@ def filter_remove(out: Rendering, event: ev.FilterRemove, stamp: Stamp) -> None:
 @renders(ev.OperLogin)
 def oper_login(out: Rendering, event: ev.OperLogin, stamp: Stamp) -> None:
     out.server.bans.notify("o", f"{event.nick} is now IRC operator {event.oper} ({event.oper_class})")
+
+
+# --- plugins ------------------------------------------------------------------------------------------------------
+
+
+@renders(ev.PluginLoad)
+def plugin_load(out: Rendering, event: ev.PluginLoad, stamp: Stamp) -> None:
+    out.server.bans.notify("p", f"{event.nick or 'The server'} loaded the plugin {event.target} {event.version}")
+
+
+@renders(ev.PluginUnload)
+def plugin_unload(out: Rendering, event: ev.PluginUnload, stamp: Stamp) -> None:
+    out.server.bans.notify("p", f"The plugin {event.target} is unloaded: {event.reason}")
+
+
+@renders(ev.PluginFault)
+def plugin_fault(out: Rendering, event: ev.PluginFault, stamp: Stamp) -> None:
+    again = f" ({event.repeated} times before)" if event.repeated else ""
+    out.server.bans.notify("p", f"The plugin {event.target} failed ({event.kind}): {event.text}{again}")

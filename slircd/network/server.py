@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from slircd.about import version
 from slircd.commands.capability import announce_changes, offered
+from slircd.commands.extensions import Extensions
 from slircd.commands.features import isupport_lines
 from slircd.events.bus import EventBus, Order
 from slircd.events.clock import WallClock
@@ -136,6 +137,7 @@ class IRCServer(MultiService):
         self.accounts = Accounts(self, config.accounts, passwords.run)
         self.enforcement = Enforcement(self)
         self.bans = NetworkBans(self)
+        self.extensions = Extensions()
         self.blocklists: BlockLists | None = None
         """DNS block lists; app provides them."""
         self.store = store

@@ -393,6 +393,8 @@ class Session:
         entry = COMMANDS.get(message.command)
         try:
             if entry is None:
+                entry = self.server.extensions.commands.get(message.command)
+            if entry is None:
                 raise NumericError(ERR_UNKNOWNCOMMAND, message.command)
             check(entry, context)
             if (self.open_batch is not None or (message.tags and self.caps & MULTILINE)) and collects(context):

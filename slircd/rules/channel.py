@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from slircd.events import types as ev
 from slircd.rules.bans import is_banned, is_listed
-from slircd.rules.lookup import channel_named, person_named, require_member, visible_channel
+from slircd.rules.lookup import actor_of, channel_named, person_named, require_member, visible_channel
 from slircd.state.access import flags_of
 from slircd.state.model import Channel, ServerState, User
 from slircd.wire.message import truncate_utf8
@@ -203,7 +203,7 @@ def decide_kick(
     yield ev.ChannelKick(
         actor_uid=actor,
         target=channel.key,
-        nick=state.users[actor].nick,
+        nick=actor_of(state, actor).nick,
         member_uid=kicked.uid,
         member=kicked.nick,
         name=channel.name,
@@ -307,7 +307,7 @@ def decide_topic(
             require_staff(channel, actor)
         if channel.registration is not None and channel.registration.is_set("topiclock"):
             _check_topic_lock(state, channel, actor)
-    user = state.users[actor]
+    user = actor_of(state, actor)
     yield ev.ChannelTopicChange(
         actor_uid=actor,
         target=channel.key,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slircd.state.model import Channel, ServerState, User
+from slircd.state.model import SERVICES, Channel, ServerState, User
 from slircd.wire.numerics import ERR_CANTKILLSERVER, ERR_NOSUCHCHANNEL, ERR_NOSUCHNICK, ERR_NOTONCHANNEL, NumericError
 
 
@@ -20,6 +20,30 @@ def person_named(state: ServerState, nick: str) -> User:
     if user.is_service:
         raise NumericError(ERR_CANTKILLSERVER, text=f"{user.nick} is a service")
     return user
+
+
+def actor_of(state: ServerState, uid: str) -> User:
+    """The user who acts, or a stand-in for an actor that is no user, such as a plugin without a pseudo-client."""
+    user = state.users.get(uid)
+    return stand_in(uid) if user is None else user
+
+
+def stand_in(uid: str) -> User:
+    """A user as rules want one, for an actor that is none."""
+    kind, _, name = uid.rpartition(":")
+    return User(
+        uid=uid,
+        nick=name,
+        username=kind or name,
+        host=SERVICES,
+        real_host=SERVICES,
+        ip="",
+        realname=name,
+        node=SERVICES,
+        connected_at="",
+        nick_at="",
+        modes=set(),
+    )
 
 
 def channel_named(state: ServerState, name: str) -> Channel:

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from slircd.events import types as ev
 from slircd.rules.channel import STAFF, rank
+from slircd.rules.lookup import actor_of
 from slircd.state.model import Channel, ServerState, User
 from slircd.wire.extbans import (
     MAX_MASK_BYTES,
@@ -122,7 +123,7 @@ class _ChannelModes:
         override: bool,
     ) -> None:
         self._state = state
-        self._user = state.users[actor]
+        self._user = actor_of(state, actor)
         self._channel = channel
         self._limits = limits
         self._expiry = expiry

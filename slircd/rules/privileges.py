@@ -12,6 +12,7 @@ PRIVILEGES: Final[dict[str, str]] = {
     "kill": "KILL: disconnect a user",
     "metadata": "METADATA: change metadata of others, and of any channel",
     "override": "enter, speak, and change modes, topics and members where channels would refuse",
+    "plugin": "PLUGIN: load, unload and inspect plugins",
     "redact": "REDACT: remove any message of a channel from the history",
     "rehash": "REHASH: read configuration, certificates and MOTD again",
     "relaymsg": "RELAYMSG: speak on a channel for people of another network",

@@ -437,6 +437,19 @@ def filter_remove(state: ServerState, event: ev.FilterRemove, stamp: Stamp) -> N
     del state.filters[event.pattern]
 
 
+# --- plugins ------------------------------------------------------------------------------------------------------
+
+
+@applies(ev.PluginStore)
+def plugin_store(state: ServerState, event: ev.PluginStore, stamp: Stamp) -> None:
+    kept = state.storage.setdefault(_word(event.target), {})
+    kept.update(event.values)
+    for key in event.removed:
+        kept.pop(key, None)
+    if not kept:
+        del state.storage[_word(event.target)]
+
+
 # --- server -------------------------------------------------------------------------------------------------------
 
 

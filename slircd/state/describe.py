@@ -102,6 +102,9 @@ TELLERS: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ev.OperLogin: lambda event: f"{event.nick} became IRC operator {event.oper}",
     ev.OperKill: lambda event: f"{event.nick} killed {event.member}: {event.reason}",
     ev.OperRehash: lambda event: f"{event.nick or 'the server'} read the configuration again",
+    ev.PluginLoad: lambda event: f"{event.nick or 'the server'} loaded the plugin {event.target} {event.version}",
+    ev.PluginUnload: lambda event: f"{event.nick or 'the server'} unloaded the plugin {event.target}: {event.reason}",
+    ev.PluginFault: lambda event: f"the plugin {event.target} failed ({event.kind}): {event.text}",
     ev.ServerStart: lambda event: f"{event.name} started",
     ev.ServerStop: lambda event: f"{event.name} stopped: {event.reason}",
     **{

@@ -148,6 +148,10 @@ def _filter(state: ServerState, event: Any) -> tuple[Key, ...]:
     return (event.pattern,)
 
 
+def _stored(state: ServerState, event: ev.PluginStore) -> Iterable[Key]:
+    return [(event.target or "", key) for key in (*event.values, *event.removed)]
+
+
 def _touches() -> dict[type[ev.Event], Touch]:
     special: dict[type[ev.Event], Touch] = {
         ev.UserDisconnect: _disconnect,
@@ -158,6 +162,7 @@ def _touches() -> dict[type[ev.Event], Touch]:
         ev.NickDrop: _account_and_holders,
         ev.FilterAdd: _filter,
         ev.FilterRemove: _filter,
+        ev.PluginStore: _stored,
         ev.ServerStart: _everything,
         **dict.fromkeys((*ev.LineAdd.__subclasses__(), *ev.LineRemove.__subclasses__()), _line),
     }

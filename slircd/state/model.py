@@ -196,6 +196,7 @@ class ServerState:
         "nick_owners",
         "nicks",
         "sequence",
+        "storage",
         "timestamp",
         "uid_counters",
         "users",
@@ -211,6 +212,8 @@ class ServerState:
         """Kind of network ban (kline, …) to bans by casefolded mask."""
         self.filters: dict[str, Filter] = {}
         """Spam filters by pattern."""
+        self.storage: dict[str, dict[str, str]] = {}
+        """What plugins keep: name of the plugin to keys and values, which are JSON."""
         self.nick_owners: dict[str, str] = {}
         """Casefolded registered nick to the key of its account."""
         self.nicks: dict[str, str] = {}

@@ -37,6 +37,7 @@ class Snapshot(msgspec.Struct, kw_only=True, omit_defaults=True):
     accounts: dict[str, Account]
     bans: dict[str, dict[str, NetworkBan]]
     filters: dict[str, Filter]
+    storage: dict[str, dict[str, str]] = {}
 
 
 Document = dict[str, Any]
@@ -64,6 +65,7 @@ def to_snapshot(state: ServerState) -> Snapshot:
         accounts=state.accounts,
         bans=state.bans,
         filters=state.filters,
+        storage=state.storage,
     )
 
 
@@ -101,6 +103,7 @@ def from_snapshot(snapshot: Snapshot) -> ServerState:
     state.accounts = snapshot.accounts
     state.bans = snapshot.bans
     state.filters = snapshot.filters
+    state.storage = snapshot.storage
     try:
         reindex(state)
     except LookupError as error:
@@ -199,6 +202,16 @@ def _ban(state: ServerState, key: tuple[str, str]) -> NetworkBan | None:
     return state.bans.get(key[0], {}).get(key[1])
 
 
+def _stored(state: ServerState) -> Iterable[tuple[Key, str]]:
+    for plugin, kept in state.storage.items():
+        for key, value in kept.items():
+            yield (plugin, key), value
+
+
+def _stored_value(state: ServerState, key: tuple[str, str]) -> str | None:
+    return state.storage.get(key[0], {}).get(key[1])
+
+
 PARTS: Final = (
     table("users"),
     Part("channels", False, _channels, _channel),
@@ -206,6 +219,7 @@ PARTS: Final = (
     table("accounts"),
     Part("bans", True, _bans, _ban),
     table("filters"),
+    Part("storage", True, _stored, _stored_value),
 )
 """Everything that the digest covers, apart from the few fields that `combine` adds."""
 

@@ -9,6 +9,7 @@ _NICK: Final = re.compile(r"[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]*", re.A
 _CHANNEL: Final = re.compile(r"#[^\x00-\x20,\x7f]*")
 _NOT_USERNAME: Final = re.compile(r"[^A-Za-z0-9._\[\]\\`^{|}-]", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
+_PLUGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
 _HOST_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._:/-]+", re.ASCII)
 
 _METADATA_KEY: Final = re.compile(r"[a-z0-9_./-]+", re.ASCII)
@@ -62,3 +63,8 @@ def valid_server_name(text: str) -> bool:
     """Whether `text` is a server's name: a host name with at least one dot, at most 63 characters."""
     labels = text.split(".")
     return len(labels) > 1 and len(text) <= MAX_HOST and all(_LABEL.fullmatch(label) for label in labels)
+
+
+def valid_plugin_name(text: str) -> bool:
+    """Whether `text` is a plugin's name: a plain folder name, so that it never leads anywhere else."""
+    return _PLUGIN.fullmatch(text) is not None

@@ -11,6 +11,7 @@ SNOMASKS: Final[dict[str, str]] = {
     "k": "kills",
     "n": "nick changes",
     "o": "operators, and who fails to become one",
+    "p": "plugins that are loaded, unloaded, or fail",
     "s": "messages that meet a filter",
 }
 """Letter to what it is about."""

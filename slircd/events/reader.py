@@ -7,29 +7,22 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from heapq import merge
-from itertools import chain, islice
-from operator import itemgetter
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Unpack
 
-from sqlalchemy import Connection, Engine, Executable, Select, bindparam, create_engine, inspect, select, text
+from sqlalchemy import Connection, Engine, Executable, Select, create_engine, inspect, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from slircd.events import checkpoints
+from slircd.events import checkpoints, selection
 from slircd.events.checkpoints import Checkpoint
 from slircd.events.interface import Start
 from slircd.events.row import Head, Row
 from slircd.events.schema import EVENTS, HEAD_REVISION
+from slircd.events.selection import Selection
 from slircd.events.url import parse_url
-
-BATCH: Final = 2_000
-"""Rows in memory at a time; few enough to stay in the processor's cache until they are used."""
-
-
-MAX_ID: Final = 2**63 - 1
 
 
 class LogError(Exception):
@@ -52,25 +45,6 @@ def log_url(text: str) -> URL:
         return parse_url(text)
     except ValueError as error:
         raise NoLog(f"the log cannot be read: {error}") from None
-
-
-class Selection(TypedDict, total=False):
-    """Which rows: with an id between two others, no earlier and no later than two timestamps, of one target, type,
-    some types, or one actor.
-
-    `limit` is how many are read at a time; `newest` turns the order round.
-    """
-
-    after_id: int
-    before_id: int | None
-    since: str | None
-    until: str | None
-    target: str | None
-    event_type: str | None
-    types: Sequence[str] | None
-    actor: str | None
-    limit: int
-    newest: bool
 
 
 class LogReader:
@@ -206,75 +180,21 @@ class LogReader:
 
     def last_id(self, until: str, *, inclusive: bool = True) -> int:
         """The id of the newest row that is not later than `until`, or (not `inclusive`) earlier; 0 if there is none."""
-        column = EVENTS.c.timestamp
-        early = column <= bindparam("until") if inclusive else column < bindparam("until")
-        query = select(EVENTS.c.id).where(early).order_by(column.desc(), EVENTS.c.id.desc()).limit(1)
-        found = self.select(query, {"until": until})
-        return found[0][0] if found else 0
+        found = selection.last_id(self._opened, until, inclusive=inclusive)
+        self._opened.rollback()
+        return found
 
-    def rows(self, **selection: Unpack[Selection]) -> Iterator[Row]:
+    def rows(self, **wanted: Unpack[Selection]) -> Iterator[Row]:
         """The selected rows, in order; read in batches, so the caller may stop whenever it has enough."""
-        return map(Row._make, self.raw_rows(**selection))
+        return map(Row._make, self.raw_rows(**wanted))
 
-    def raw_rows(self, **selection: Unpack[Selection]) -> Iterator[tuple[Any, ...]]:
+    def raw_rows(self, **wanted: Unpack[Selection]) -> Iterator[tuple[Any, ...]]:
         """As `rows`, as the driver's own tuples: for replay, where making a Row of each would cost a third more."""
-        return chain.from_iterable(self.batches(**selection))
+        return chain.from_iterable(self.batches(**wanted))
 
-    def batches(self, **selection: Unpack[Selection]) -> Iterator[list[tuple[Any, ...]]]:
+    def batches(self, **wanted: Unpack[Selection]) -> Iterator[list[tuple[Any, ...]]]:
         """As `raw_rows`, a batch at a time; between two batches nothing of the database is held."""
-        types = selection.get("types")
-        if types is not None and len(types) > 1 and selection.get("target") is None:
-            yield from self._merged(types, selection)
-            return
-        query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id"))
-        parameters: dict[str, Any] = {"after_id": selection.get("after_id", 0)}
-        for name, condition in (
-            ("before_id", EVENTS.c.id < bindparam("before_id")),
-            ("target", EVENTS.c.target == bindparam("target")),
-            ("event_type", EVENTS.c.event_type == bindparam("event_type")),
-            ("actor", EVENTS.c.actor_uid == bindparam("actor")),
-            ("since", EVENTS.c.timestamp >= bindparam("since")),
-            ("until", EVENTS.c.timestamp <= bindparam("until")),
-        ):
-            if selection.get(name) is not None:
-                query = query.where(condition)
-                parameters[name] = selection.get(name)
-        if types is not None:
-            names = {f"type_{index}": name for index, name in enumerate(types)}
-            query = query.where(EVENTS.c.event_type.in_([bindparam(name) for name in names]))
-            parameters.update(names)
-        size = min(selection.get("limit", BATCH), BATCH)
-        newest = selection.get("newest", False)
-        if newest and selection.get("before_id") is None:
-            query = query.where(EVENTS.c.id < bindparam("before_id"))
-            parameters["before_id"] = MAX_ID
-        order = EVENTS.c.id.desc() if newest else EVENTS.c.id
-        compiled = query.order_by(order).limit(size).compile(self._opened)
-        statement = str(compiled)
-        while True:
-            bound: Any = compiled.construct_params(parameters)
-            if compiled.positional:
-                bound = tuple(bound[name] for name in compiled.positiontup or ())
-            cursor: Any = self._opened.exec_driver_sql(statement, bound).cursor
-            batch = cursor.fetchall()
-            self._opened.rollback()
-            yield batch
-            if len(batch) < size:
-                return
-            parameters["before_id" if newest else "after_id"] = batch[-1][0]
-
-    def _merged(self, types: Sequence[str], selection: Selection) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of several types: each type by its index, which is in order, and merged; a database would sort."""
-        newest = selection.get("newest", False)
-        each: list[Iterator[tuple[Any, ...]]] = []
-        for name in types:
-            of_type = selection.copy()
-            of_type["types"] = [name]
-            each.append(self.raw_rows(**of_type))
-        rows = merge(*each, key=itemgetter(0), reverse=newest)
-        size = min(selection.get("limit", BATCH), BATCH)
-        while batch := list(islice(rows, size)):
-            yield batch
+        return selection.batches(self._opened, wanted)
 
 
 def _quoted(path: Path) -> str:

@@ -34,8 +34,9 @@ EVENTS: Final = Table(
     Column("payload", Text, nullable=False),
     Column("session_id", Text, nullable=False),
     Index("idx_events_timestamp", "timestamp"),
-    Index("idx_events_type", "event_type"),
+    Index("idx_events_type", "event_type", "id"),
     Index("idx_events_target", "target", "id"),
+    Index("idx_events_actor", "actor_uid", "id"),
     Index("idx_events_words", "target", "id", sqlite_where=_IS_MESSAGE, postgresql_where=_IS_MESSAGE),
     sqlite_autoincrement=True,
 )
@@ -96,5 +97,5 @@ CONVERSATIONS: Final = Table(
 )
 """Who talks to whom, and the newest message of it: what `message.*` says, by side, so that it is found at once."""
 
-HEAD_REVISION: Final = "0005"
+HEAD_REVISION: Final = "0006"
 """The newest migration, which makes what stands above."""

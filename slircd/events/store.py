@@ -244,7 +244,10 @@ class SQLStore:
         """The committed rows of one target with a higher id and no later timestamp, in order, read in a thread."""
         query = select(EVENTS).where(EVENTS.c.target == target, EVENTS.c.id > after_id)
         if until is not None:
-            query = query.where(EVENTS.c.timestamp <= until)
+            # As an id, so that what came later is not walked through; time never runs backwards in a log.
+            late = select(EVENTS.c.id).where(EVENTS.c.timestamp <= until)
+            late = late.order_by(EVENTS.c.timestamp.desc(), EVENTS.c.id.desc()).limit(1)
+            query = query.where(EVENTS.c.id <= late.scalar_subquery())
         if not messages:
             query = query.where(EVENTS.c.event_type.not_in(MESSAGE_TYPES))
         ordered = query.order_by(EVENTS.c.id.desc() if newest else EVENTS.c.id)
@@ -451,6 +454,8 @@ _INSERTS: Final = [(size, f"INSERT INTO {_INTO} VALUES {', '.join([_VALUES] * si
 
 def _insert_copy(connection: Connection, rows: Sequence[Row]) -> None:
     """COPY is what PostgreSQL takes fastest; it is part of the transaction like any other statement."""
+    if not connection.in_transaction():
+        connection.begin()  # as any statement through SQLAlchemy would: it does not see this one
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
         for row in rows:

@@ -22,9 +22,10 @@ from sqlalchemy import Connection, insert, select
 from slircd.events import checkpoints
 from slircd.events.clock import parse_timestamp
 from slircd.events.codec import MAX_PAYLOAD, DecodeError, decode_event
-from slircd.events.reader import LogError, LogReader, Selection
+from slircd.events.reader import LogError, LogReader
 from slircd.events.row import Row
 from slircd.events.schema import CHECKPOINTS, EVENTS, HEAD_REVISION
+from slircd.events.selection import Selection
 from slircd.retention.prune import Progress, quiet
 from slircd.retention.rules import STATE_FREE
 from slircd.state.apply import ApplyError, Stamp, apply

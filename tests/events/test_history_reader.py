@@ -78,7 +78,7 @@ def test_both_readers_agree(tmp_path: Path) -> None:
         ),
         (
             "SELECT * FROM events WHERE event_type = ? AND id > ? AND id < ? ORDER BY id DESC LIMIT 50",
-            "idx_events_type (event_type=? AND rowid>? AND rowid<?)",
+            "idx_events_type (event_type=? AND id>? AND id<?)",
         ),
         (
             "SELECT id FROM events WHERE timestamp >= ? ORDER BY timestamp, id LIMIT 1",

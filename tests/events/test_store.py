@@ -205,6 +205,7 @@ class SQLiteTests(StoreContract, unittest.TestCase):
             "idx_events_timestamp",
             "idx_events_type",
             "idx_events_target",
+            "idx_events_actor",
             "idx_events_words",
         }
 

@@ -5,7 +5,8 @@
     cd IRCTEST && pytest irctest/server_tests --controller irctest.controllers.slircd \
         -m 'not implementation-specific and not deprecated and not strict'
 
-SLIRCD_COMMAND replaces the command that starts the server.  docs/conformance.md has the results.
+SLIRCD_COMMAND replaces the command that starts the server, SLIRCD_ENCODING=bytes has it pass on bytes that are not
+UTF-8 (for the tests of that, which are skipped otherwise).  docs/conformance.md has the results.
 """
 
 import os
@@ -18,6 +19,7 @@ from irctest.basecontrollers import BaseServerController, DirectoryBasedControll
 from irctest.runner import NotImplementedByController
 from irctest.specifications import Capabilities, OptionalBehaviors
 
+ENCODING = os.environ.get("SLIRCD_ENCODING", "utf-8")
 COMMAND = "twistd --nodaemon --pidfile= slircd"
 
 # argon2id with the least cost, of "testpassword" and "operpassword".
@@ -28,6 +30,7 @@ CONFIG = """
 [server]
 name = "My.Little.Server"
 description = "test server"
+encoding = "{encoding}"
 {services}
 network = "testnet"
 {password}
@@ -122,6 +125,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             OptionalBehaviors.NO_CTCP,
             OptionalBehaviors.SASL_AFTER_REGISTRATION,
             OptionalBehaviors.SASL_REAUTHENTICATION,
+            *([] if ENCODING == "utf-8" else [OptionalBehaviors.NON_UTF8_MESSAGE]),
         }
     )
     isupport: Dict[str, Any] = {
@@ -144,7 +148,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
         "TARGMAX": patma.ANYSTR,
         "TOPICLEN": "390",
         "USERLEN": "12",
-        "UTF8ONLY": None,
+        **({"UTF8ONLY": None} if ENCODING == "utf-8" else {}),
         "WHOX": None,
     }
 
@@ -173,6 +177,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             before_connect=str(bool(self.test_config.account_registration_before_connect)).lower(),
             require_email=str(bool(self.test_config.account_registration_requires_email)).lower(),
             websocket=f"[[listen]]\nport = {websocket_port}\nwebsocket = true" if websocket_port else "",
+            encoding=ENCODING,
             oper=OPER_HASH,
             services='services_name = "My.Little.Services"' if run_services else "",
             password=f'password_hash = "{SERVER_HASH}"' if password else "",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from slircd.wire.encoding import UTF8
 from slircd.wire.extbans import EXTBANS, PREFIX
 from slircd.wire.isupport import format_tokens
 from slircd.wire.modes import CHANNEL_MODES, USER_MODES, Kind
@@ -68,7 +69,7 @@ def isupport_tokens(config: Config) -> dict[str, str | int | None]:
         ),
         "TOPICLEN": limits.topiclen,
         "USERLEN": limits.userlen,
-        "UTF8ONLY": None,
+        **({"UTF8ONLY": None} if config.server.encoding == UTF8 else {}),
         "WHOX": None,
     }
 

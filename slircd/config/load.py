@@ -18,6 +18,7 @@ from slircd.events.types import EVENT_TYPES
 from slircd.rules.capabilities import CAPABILITIES
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.client_tags import ENTRY
+from slircd.wire.encoding import is_usable
 from slircd.wire.message import MAX_BODY
 from slircd.wire.names import MAX_METADATA_KEY, valid_host, valid_plugin_name, valid_server_name
 
@@ -228,6 +229,9 @@ def _check_together(config: Config) -> Iterator[Problem]:
 def _check_server(config: Config) -> Iterator[Problem]:
     if not valid_server_name(config.server.name):
         yield Problem("server.name", show(config.server.name), "a host name with a dot, such as irc.example.org")
+    if not is_usable(config.server.encoding):
+        allowed = "utf-8, bytes, or an encoding that Python knows and in which ASCII is ASCII, such as windows-1252"
+        yield Problem("server.encoding", show(config.server.encoding), allowed)
     services = config.server.services_name
     if services and (not valid_server_name(services) or services.lower() == config.server.name.lower()):
         yield Problem("server.services_name", show(services), "empty, or another host name with a dot")

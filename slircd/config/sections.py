@@ -49,6 +49,14 @@ class Server(Section, frozen=True, kw_only=True):
         Literal["ascii", "rfc1459", "rfc1459-strict"],
         Meta(description="Which nicks and channel names count as the same"),
     ] = "ascii"
+    encoding: Annotated[
+        str,
+        Meta(
+            max_length=32,
+            description="utf-8: nothing else is taken (UTF8ONLY); bytes: any bytes are passed on as they came; another"
+            " encoding, such as windows-1252: lines that are not UTF-8 are read as that, and passed on as UTF-8",
+        ),
+    ] = "utf-8"
     motd: Annotated[str, Meta(description="Message of the day")] = ""
     motd_file: Annotated[str, Meta(description="File with the message of the day; goes before `motd`")] = ""
     password_hash: Annotated[

@@ -39,6 +39,7 @@ from slircd.services.directory import SERVICES
 from slircd.services.enforcement import Enforcement
 from slircd.state.model import ServerState
 from slircd.wire.client_tags import ClientTags
+from slircd.wire.encoding import Encoding
 
 if TYPE_CHECKING:
     from slircd.config.sections import Config
@@ -230,6 +231,8 @@ class IRCServer(MultiService):
         self.config = config
         self.isupport = list(isupport_lines(config))
         """The tokens of each RPL_ISUPPORT line."""
+        self.encoding = Encoding(config.server.encoding)
+        """What clients' lines may be in."""
         self.client_tags = ClientTags(config.limits.client_tags_denied)
         """Which client-only tags are passed on."""
         self._privileges: dict[str, frozenset[str]] = {}

@@ -27,7 +27,7 @@ from slircd.network.outbox import Outbox
 from slircd.rules.user import decide_disconnect
 from slircd.security.certificates import peer_fingerprint
 from slircd.security.flood import Bucket
-from slircd.wire.capabilities import LABELED_RESPONSE, MULTILINE, SERVER_TIME
+from slircd.wire.capabilities import LABELED_RESPONSE, MULTILINE, RAW_BYTES, SERVER_TIME
 from slircd.wire.line import Line
 from slircd.wire.message import LineTooLong, MalformedLine, Message, NotUtf8, parse
 from slircd.wire.numerics import ERR_INPUTTOOLONG, ERR_UNKNOWNCOMMAND, ERR_YOUREBANNEDCREEP, NumericError, StandardReply
@@ -110,7 +110,7 @@ class Session:
         self.uid = ""
         self.blocklisted: Deferred[str | None] | None = None
         """The answer of the DNS block lists."""
-        self.caps = 0
+        self.caps = RAW_BYTES if server.encoding.keeps_bytes and getattr(transport, "takes_bytes", True) else 0
         self.sees_values = False
         """Whether the client knows values of capabilities (CAP LS 302)."""
         self.registration: Registration | None = Registration()
@@ -376,7 +376,7 @@ class Session:
 
     def _run(self, line: bytes) -> None:
         try:
-            message = parse(line)
+            message = parse(line, self.server.encoding.decode)
         except LineTooLong:
             self._context(Message("*", ())).reply(ERR_INPUTTOOLONG)
             return

@@ -68,6 +68,8 @@ class WebSocketTransport:
         self._address = address
         self.secure = secure
         """Whether the client's own connection is protected, by us or by a trusted proxy."""
+        self.takes_bytes = protocol.is_binary
+        """Whether it takes bytes that are not UTF-8: text messages cannot."""
 
     def __getattr__(self, name: str) -> Any:
         # Certificates and the like are the connection's.

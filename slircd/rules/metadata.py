@@ -13,6 +13,7 @@ from slircd.events import types as ev
 from slircd.rules.channel import OPERATORS
 from slircd.rules.lookup import may_see_channel
 from slircd.state.model import Channel, ServerState, User
+from slircd.wire.encoding import is_kept
 from slircd.wire.names import valid_metadata_key
 from slircd.wire.numerics import StandardReply
 
@@ -73,7 +74,9 @@ def check_may_set(owner: Owner, uid: str, key: str) -> None:
 
 
 def check_value(key: str, value: str, max_bytes: int) -> None:
-    """Raise StandardReply if the value is too long."""
+    """Raise StandardReply if the value is too long, or not UTF-8."""
+    if is_kept(value):
+        raise fail("INVALID_VALUE", key, text="A value is UTF-8")
     if len(value.encode()) > max_bytes:
         raise fail("INVALID_VALUE", key, text=f"A value has at most {max_bytes} bytes")
 

@@ -78,8 +78,11 @@ CAPABILITIES: Final[dict[str, int]] = {
 }
 """Name to bit, in the order in which they are listed; a draft that was ratified keeps its old name beside the new."""
 
-TAGGING: Final = SERVER_TIME | ACCOUNT_TAG | MESSAGE_TAGS
-"""The capabilities that decide which tags are before a line."""
+RAW_BYTES: Final = 1 << 62
+"""Nothing that a client asks for: it takes bytes that are not UTF-8, where the server passes them on."""
+
+TAGGING: Final = SERVER_TIME | ACCOUNT_TAG | MESSAGE_TAGS | RAW_BYTES
+"""What decides how a line looks to a client: the capabilities with tags before it, and whether it takes any bytes."""
 
 
 def names_of(bits: int) -> list[str]:

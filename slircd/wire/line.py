@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slircd.wire.capabilities import ACCOUNT_TAG, MESSAGE_TAGS, SERVER_TIME, TAGGING
+from slircd.wire.capabilities import ACCOUNT_TAG, MESSAGE_TAGS, RAW_BYTES, SERVER_TIME, TAGGING
+from slircd.wire.encoding import MARK, replace, restore
 from slircd.wire.message import MAX_BODY, format_tags, truncate_utf8
 
 
@@ -72,9 +73,16 @@ class Line:
                 tags["bot"] = ""
             if self.client_tags:
                 tags.update(self.client_tags)
-        body = self.body.encode()
+        body = _bytes_of(self.body, caps)
         if len(body) > MAX_BODY - 2:
-            body = truncate_utf8(self.body, MAX_BODY - 2).encode()
+            body = _bytes_of(truncate_utf8(self.body, MAX_BODY - 2), caps)
         if not tags:
             return body + b"\r\n"
-        return format_tags(tags).encode() + body + b"\r\n"
+        return _bytes_of(format_tags(tags), caps) + body + b"\r\n"
+
+
+def _bytes_of(text: str, caps: int) -> bytes:
+    data = text.encode()
+    if MARK in data:
+        return restore(data) if caps & RAW_BYTES else replace(data)
+    return data

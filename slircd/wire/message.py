@@ -1,12 +1,12 @@
 """Messages: bytes to frozen values and back (RFC 1459 2.3, IRCv3 message-tags).
 
-Text is UTF-8 (IRCv3 UTF8ONLY).  A line here has no CR LF; lengths are those of the specification and count them.
+Text is Unicode; what bytes may stand for it is the encoding's business.  A line here has no CR LF; lengths are those of the specification and count them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -66,8 +66,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     source: str | None = None
 
 
-def parse(line: bytes) -> Message:
-    """The message of one line, without its CR LF.
+def parse(line: bytes, decode: Callable[[bytes], str] = bytes.decode) -> Message:
+    """The message of one line, without its CR LF; `decode` gives the text of bytes (UTF-8, unless told otherwise).
 
     Raises LineTooLong, NotUtf8 or MalformedLine.
     """
@@ -82,9 +82,9 @@ def parse(line: bytes) -> Message:
     if len(line) > MAX_BODY - 2 and (len(line) > MAX_LONG_BODY - 2 or not _MAY_BE_LONG.match(line)):
         raise LineTooLong
     try:
-        text = line.decode()
+        text = decode(line)
         if raw:
-            tags = parse_tags(raw[1:].decode())
+            tags = parse_tags(decode(raw[1:]))
     except UnicodeDecodeError:
         raise NotUtf8(_guess_command(line)) from None
     if _BAD.search(text):

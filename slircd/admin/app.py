@@ -21,7 +21,10 @@ from slircd.admin.call import Backend, Call
 from slircd.admin.errors import HTTPError
 from slircd.admin.query import parse_body, parse_query
 from slircd.admin.routes import ROUTES, Route
+from slircd.events.bus import StoreUnavailable
+from slircd.events.codec import EncodeError
 from slircd.replay.reconstructor import BeforeTheLog, Damaged
+from slircd.wire.numerics import ERR_NOSUCHCHANNEL, ERR_NOSUCHNICK, NumericError, StandardReply
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -91,6 +94,16 @@ def _as_http_error(request: Any, failure: Any) -> HTTPError:
         return error
     if isinstance(error, BeforeTheLog):
         return HTTPError(404, str(error))
+    if isinstance(error, NumericError):
+        status = 404 if error.numeric in (ERR_NOSUCHNICK, ERR_NOSUCHCHANNEL) else 409
+        return HTTPError(status, error.text or error.numeric.code, code=error.numeric.code, context=list(error.params))
+    if isinstance(error, StandardReply):
+        status = 400 if error.code in ("INVALID_MASK", "INVALID_PARAMS") else 409
+        return HTTPError(status, error.text, code=error.code, context=list(error.context))
+    if isinstance(error, EncodeError):
+        return HTTPError(400, str(error))
+    if isinstance(error, StoreUnavailable):
+        return HTTPError(503, "The event log cannot be written, so nothing may change", headers={"Retry-After": "5"})
     if isinstance(error, Damaged):
         log.error("{reason}", reason=str(error))
         return HTTPError(500, str(error))

@@ -74,6 +74,16 @@ class Call:
         return self.caller
 
     @property
+    def actor(self) -> str:
+        """Who the caller is in the log."""
+        return f"admin:{self.known_caller.name}"
+
+    def uid_of(self, nick: str) -> str | None:
+        """The UID of the user with this nick, if there is one."""
+        user = self.state.user_by_nick(nick)
+        return None if user is None else user.uid
+
+    @property
     def is_admin(self) -> bool:
         """Whether the caller has the role admin."""
         return self.caller is not None and self.caller.role == "admin"

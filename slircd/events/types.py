@@ -667,6 +667,22 @@ class PluginStore(Event, frozen=True, kw_only=True, tag=1):
     removed: list[str]
 
 
+# --- admin API ----------------------------------------------------------------------------------------------------
+
+
+class AdminAction(Event, frozen=True, kw_only=True, tag=1):
+    """Somebody asked for something through the admin API; the events beside it do it."""
+
+    event_type = "admin.action"
+    state_free = True
+    nick: str
+    """Who: the name of the user, or `token.NAME`."""
+    action: str
+    """The last part of the path, such as `kill`."""
+    arguments: dict[str, str]
+    """What was asked; keys of channels are masked."""
+
+
 # --- server -------------------------------------------------------------------------------------------------------
 
 

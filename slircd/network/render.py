@@ -577,3 +577,9 @@ def plugin_unload(out: Rendering, event: ev.PluginUnload, stamp: Stamp) -> None:
 def plugin_fault(out: Rendering, event: ev.PluginFault, stamp: Stamp) -> None:
     again = f" ({event.repeated} times before)" if event.repeated else ""
     out.server.bans.notify("p", f"The plugin {event.target} failed ({event.kind}): {event.text}{again}")
+
+
+@renders(ev.AdminAction)
+def admin_action(out: Rendering, event: ev.AdminAction, stamp: Stamp) -> None:
+    arguments = " ".join(event.arguments.values())
+    out.server.bans.notify("o", f"{event.nick} (admin API): {event.action} {arguments}".rstrip())

@@ -124,6 +124,7 @@ BY_NAME: Final[dict[str, Spec]] = {
     "private_reason": Spec(Kind.TEXT, "set_by"),
     "topic": Spec(Kind.TEXT, "set_by"),
     "previous": Spec(Kind.DATA),
+    "arguments": Spec(Kind.DATA),
     "value": Spec(Kind.DATA),
     "pattern": Spec(Kind.DATA),
     "oper": Spec(Kind.DATA),
@@ -178,6 +179,7 @@ BY_CLASS: Final[dict[tuple[str, str], Spec]] = {
 }
 
 KEYS: Final[dict[tuple[str, str], tuple[Kind, ...]]] = {
+    ("AdminAction", "arguments"): (Kind.PLAIN,),
     ("UserDisconnect", "channels"): (Kind.PLACE,),
     ("Message", "tags"): (Kind.DATA,),
     ("Account", "read_markers"): (Kind.NICK,),

@@ -143,7 +143,7 @@ def decide_sajoin(state: ServerState, actor: str, nick: str, name: str, max_leng
     check_channel_name(name, max_length)
     channel = state.channel_by_name(name)
     if channel is None or member.uid not in channel.members:
-        yield join_event(state, state.users[actor], member, name)
+        yield join_event(state, actor_of(state, actor), member, name)
 
 
 def decide_part(state: ServerState, uid: str, name: str, reason: str) -> Iterator[ev.Event]:
@@ -159,7 +159,7 @@ def decide_sapart(state: ServerState, actor: str, nick: str, name: str, reason: 
     channel = channel_named(state, name)
     if member.uid not in channel.members:
         raise NumericError(ERR_USERNOTINCHANNEL, member.nick, channel.name)
-    yield _part_event(channel, state.users[actor], member, reason)
+    yield _part_event(channel, actor_of(state, actor), member, reason)
 
 
 def decide_part_all(state: ServerState, uid: str) -> Iterator[ev.Event]:

@@ -29,7 +29,7 @@ def actor_of(state: ServerState, uid: str) -> User:
 
 
 def stand_in(uid: str) -> User:
-    """A user as rules want one, for an actor that is none."""
+    """A user as rules want one, for an actor that is none; one of the admin API (`admin:NAME`) is an operator."""
     kind, _, name = uid.rpartition(":")
     return User(
         uid=uid,
@@ -43,6 +43,7 @@ def stand_in(uid: str) -> User:
         connected_at="",
         nick_at="",
         modes=set(),
+        oper=name if kind == "admin" else None,
     )
 
 

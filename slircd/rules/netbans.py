@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from typing import Final, NamedTuple
 
 from slircd.events import types as ev
+from slircd.rules.lookup import actor_of
 from slircd.rules.user import disconnect_event
 from slircd.state.model import ServerState, User
 from slircd.wire.masks import canonical_mask, matches_glob, matches_mask, network_of
@@ -115,12 +116,12 @@ def decide_line(state: ServerState, actor: str, line: NewLine, *, force: bool) -
 
     Raises StandardReply where it is wide, would hit everybody, or the operator, unless `force`; or is there already.
     """
-    oper = state.users[actor]
+    oper = actor_of(state, actor)
     kind = KINDS[line.kind]
     if state.fold(line.mask) in state.bans.get(line.kind, {}):
         raise StandardReply("FAIL", "ALREADY_SET", line.mask, text="There is such a line already")
     hit = victims(state, line.kind, line.mask)
-    others = sum(not user.is_service for user in state.users.values()) - 1
+    others = sum(not user.is_service and user.uid != actor for user in state.users.values())
     if not force:
         if any(user.uid == actor for user in hit):
             raise _refuse(line.mask, "That would hit you; add FORCE if you mean it")
@@ -148,7 +149,7 @@ def decide_unline(state: ServerState, actor: str, kind: str, text: str) -> Itera
     ban = state.bans.get(kind, {}).get(state.fold(mask))
     if ban is None:
         raise StandardReply("FAIL", "NO_SUCH_LINE", mask, text="There is no such line")
-    yield KINDS[kind].remove(actor_uid=actor, target=state.fold(mask), nick=state.users[actor].nick, mask=ban.mask)
+    yield KINDS[kind].remove(actor_uid=actor, target=state.fold(mask), nick=actor_of(state, actor).nick, mask=ban.mask)
 
 
 def line_expiry(state: ServerState, kind: str, mask: str) -> ev.LineRemove:
@@ -165,7 +166,7 @@ def decide_filter(state: ServerState, actor: str, pattern: str, action: str, rea
     """A spam filter is set; that its pattern is one, the caller has checked."""
     if pattern in state.filters:
         raise StandardReply("FAIL", "ALREADY_SET", "*", text="There is such a filter already")
-    oper = state.users[actor]
+    oper = actor_of(state, actor)
     yield ev.FilterAdd(
         actor_uid=actor,
         target="filter",
@@ -179,4 +180,4 @@ def decide_filter(state: ServerState, actor: str, pattern: str, action: str, rea
 
 def decide_unfilter(state: ServerState, actor: str, pattern: str) -> Iterator[ev.Event]:
     """A spam filter is removed."""
-    yield ev.FilterRemove(actor_uid=actor, target="filter", nick=state.users[actor].nick, pattern=pattern)
+    yield ev.FilterRemove(actor_uid=actor, target="filter", nick=actor_of(state, actor).nick, pattern=pattern)

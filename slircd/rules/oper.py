@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from slircd.events import types as ev
-from slircd.rules.lookup import person_named
+from slircd.rules.lookup import actor_of, person_named
 from slircd.rules.modes import host_change
 from slircd.rules.user import check_nick, disconnect_event
 from slircd.state.model import ServerState, User
@@ -34,7 +34,7 @@ def decide_oper(state: ServerState, uid: str, oper: str, oper_class: str, vhost:
 def decide_kill(state: ServerState, actor: str, nick: str, reason: str) -> Iterator[ev.Event]:
     """An operator disconnects a user."""
     victim = person_named(state, nick)
-    oper = state.users[actor]
+    oper = actor_of(state, actor)
     yield ev.OperKill(actor_uid=actor, target=victim.uid, nick=oper.nick, member=victim.nick, reason=reason)
     yield disconnect_event(victim, actor, f"Killed ({oper.nick} ({reason}))")
 

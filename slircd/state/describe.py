@@ -105,6 +105,10 @@ TELLERS: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ev.PluginLoad: lambda event: f"{event.nick or 'the server'} loaded the plugin {event.target} {event.version}",
     ev.PluginUnload: lambda event: f"{event.nick or 'the server'} unloaded the plugin {event.target}: {event.reason}",
     ev.PluginFault: lambda event: f"the plugin {event.target} failed ({event.kind}): {event.text}",
+    ev.AdminAction: lambda event: (
+        f"{who(event)} asked for {event.action}: "
+        + ", ".join(f"{name} {value}" for name, value in event.arguments.items())
+    ).removesuffix(": "),
     ev.ServerStart: lambda event: f"{event.name} started",
     ev.ServerStop: lambda event: f"{event.name} stopped: {event.reason}",
     **{

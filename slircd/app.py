@@ -319,8 +319,9 @@ class SlircdService(Tree):
         from slircd.admin.tables import SideTables
         from slircd.admin.tokens import Tokens
         from slircd.metrics import Metrics
+        from slircd.network.lag import LagProbe
 
-        metrics = Metrics(self.server)
+        metrics = Metrics(self.server, self._certificates.expiries)
         self.server.bus.subscribe("metrics", metrics.event)
         self.store.watch_commits(metrics.committed)
         tables = SideTables(config.database.url)
@@ -340,7 +341,8 @@ class SlircdService(Tree):
             chain=None,
             proxies=(),
         )
-        return [Listener(plan, serverFromString(reactor, plan.endpoint), site, "the admin API")]
+        listener = Listener(plan, serverFromString(reactor, plan.endpoint), site, "the admin API")
+        return [listener, LagProbe(reactor, metrics.lag.observe)]
 
     def _factory(self, plan: Plan) -> Factory[Any]:
         """What speaks IRC on a listener."""

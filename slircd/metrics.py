@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
+from sqlalchemy.engine import make_url
 
 if TYPE_CHECKING:
     from slircd.events.bus import Record
     from slircd.network.server import IRCServer
 
 
+_FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
 class Metrics:
     """Counts what the log does, and reads the rest off the server when it is asked."""
 
-    def __init__(self, server: IRCServer) -> None:
+    def __init__(self, server: IRCServer, certificates: Callable[[], Mapping[str, float]] = dict) -> None:
+        """`certificates` gives the files of certificates in use, and when each ends in seconds since the epoch."""
         self.registry = CollectorRegistry()
+        for make in (ProcessCollector, PlatformCollector, GCCollector):
+            make(registry=self.registry)
         self._events = Counter("slircd_events", "Events committed to the log", ["type"], registry=self.registry)
         self._commit_s = Histogram(
             "slircd_commit_seconds",
             "How long a commit of the log takes",
-            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        gate = Histogram(
+            "slircd_gate_wait_seconds",
+            "How long the output gate held what clients are sent, the longest of each commit",
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        server.gate.on_release = gate.observe
+        self.lag = Histogram(
+            "slircd_reactor_lag_seconds",
+            "How late the reactor called what was due: long turns, the collector, a machine that is busy",
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
             registry=self.registry,
         )
         self._commit_rows = Histogram(
@@ -33,6 +64,8 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(_ServerCollector(server))
+        self.registry.register(_TrafficCollector(server))
+        self.registry.register(_DiskCollector(server, certificates))
         self.registry.register(_HousekeepingCollector(server))
 
     def committed(self, last_id: int, rows: int, seconds: float) -> None:
@@ -83,6 +116,94 @@ class _ServerCollector(Collector):
             "slircd_degraded", "1 while the log cannot be written", value=float(server.bus.degraded)
         )
         yield GaugeMetricFamily("slircd_sequence", "Lamport sequence of the last event", value=server.bus.clock.value)
+
+
+class _TrafficCollector(Collector):
+    """Lines in and out, and what is done against those who send too many."""
+
+    def __init__(self, server: IRCServer) -> None:
+        self._server = server
+
+    def collect(self) -> Iterator[Metric]:
+        server, measures = self._server, self._server.measures
+        lines = CounterMetricFamily("slircd_lines", "Lines from clients and to clients", labels=["direction"])
+        volume = CounterMetricFamily(
+            "slircd_line_bytes", "Bytes of lines from clients and to clients", labels=["direction"]
+        )
+        for direction, (count, size) in measures.traffic(server.sessions).items():
+            lines.add_metric([direction], count)
+            volume.add_metric([direction], size)
+        yield from (lines, volume)
+        took = SummaryMetricFamily("slircd_command_seconds", "How long commands took", labels=["command"])
+        for name, seconds in measures.command_seconds.items():
+            took.add_metric([name], server.command_counts.get(name, 0), seconds)
+        yield took
+        for series, text, counts in (
+            ("slircd_connections_refused", "Connections that were turned away", measures.refused),
+            ("slircd_connections_cut", "Connections that were ended by a limit or a timeout", measures.cut),
+        ):
+            family = CounterMetricFamily(series, text, labels=["reason"])
+            for reason, count in counts.items():
+                family.add_metric([reason], count)
+            yield family
+        yield CounterMetricFamily(
+            "slircd_flood_delays", "Lines that waited because their client was too fast", value=measures.delayed
+        )
+        opers = sum(1 for user in server.state.users.values() if user.is_oper)
+        yield GaugeMetricFamily("slircd_opers", "IRC operators", value=opers)
+        members = sum(len(channel.members) for channel in server.state.channels.values())
+        yield GaugeMetricFamily("slircd_memberships", "Members of all channels together", value=members)
+        largest = max((len(channel.members) for channel in server.state.channels.values()), default=0)
+        yield GaugeMetricFamily("slircd_largest_channel_members", "Members of the largest channel", value=largest)
+        registered = sum(1 for channel in server.state.channels.values() if channel.registration is not None)
+        yield GaugeMetricFamily("slircd_registered_channels", "Channels that are registered", value=registered)
+        logged_in = sum(1 for user in server.state.users.values() if user.account is not None)
+        yield GaugeMetricFamily("slircd_users_logged_in", "Users who are logged in to an account", value=logged_in)
+        away = sum(1 for user in server.state.users.values() if user.away is not None)
+        yield GaugeMetricFamily("slircd_users_away", "Users who are away", value=away)
+        yield GaugeMetricFamily(
+            "slircd_log_pending_events", "Events that wait for their commit", value=server.bus.pending
+        )
+        yield GaugeMetricFamily(
+            "slircd_send_queue_bytes",
+            "Bytes that wait for clients, all together",
+            value=sum(session.outbox.size for session in server.sessions),
+        )
+        yield CounterMetricFamily(
+            "slircd_clock_held", "Timestamps that were held because the clock stepped back", value=server.bus.wall.held
+        )
+
+
+class _DiskCollector(Collector):
+    """What runs out: the disk of the log, and certificates."""
+
+    def __init__(self, server: IRCServer, certificates: Callable[[], Mapping[str, float]]) -> None:
+        self._certificates = certificates
+        url = make_url(server.config.database.url)
+        self._path = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+    def collect(self) -> Iterator[Metric]:
+        ends = GaugeMetricFamily(
+            "slircd_certificate_expiry_timestamp_seconds",
+            "When the certificate in use ends, in seconds since the epoch",
+            labels=["file"],
+        )
+        for file, seconds in self._certificates().items():
+            ends.add_metric([file], seconds)
+        yield ends
+        # A log in PostgreSQL is on a disk of somebody else's.
+        with suppress(OSError):
+            if self._path is not None:
+                disk = os.statvfs(self._path.parent)
+                yield GaugeMetricFamily(
+                    "slircd_log_disk_free_bytes",
+                    "Free space where the log is",
+                    value=disk.f_bavail * disk.f_frsize,
+                )
+                size = sum(
+                    path.stat().st_size for suffix in ("", "-wal") if (path := Path(f"{self._path}{suffix}")).exists()
+                )
+                yield GaugeMetricFamily("slircd_log_bytes", "Size of the log's files", value=size)
 
 
 class _HousekeepingCollector(Collector):

@@ -327,6 +327,7 @@ async def _is_welcome(ctx: Context, registration: Registration) -> bool:
         reason = f"Banned: {ban.reason}"
     if reason is None:
         return True
+    server.measures.refused["dnsbl" if ban is None else "ban"] += 1
     server.bans.notify("f", f"refused {registration.nick} ({session.address}): {reason}")
     ctx.reply(ERR_YOUREBANNEDCREEP, text=reason)
     session.close(reason)

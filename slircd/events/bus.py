@@ -416,6 +416,11 @@ class EventBus(Service):
             log.error("the event log cannot be written, changes are refused: {text}", text=text)
         self._trouble = text
 
+    @property
+    def pending(self) -> int:
+        """How many events are not committed yet."""
+        return len(self._unwritten)
+
     def unwritten_names(self) -> set[str]:
         """UIDs and channel keys with an event that is not committed yet; empty unless something is on its way."""
         names: set[str] = set()

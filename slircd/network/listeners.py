@@ -155,6 +155,10 @@ class TLSContexts:
             self._by_files[files] = ReloadableTLS(plan.certificate, plan.private_key, minimum, plan.chain)
         return self._by_files[files]
 
+    def expiries(self) -> dict[str, float]:
+        """When the certificate of each file ends, in seconds since the epoch."""
+        return {str(files[0]): tls.expires_s for files, tls in self._by_files.items()}
+
     def reload(self) -> list[str]:
         """Read all files again; what is wrong with them, in words.  Pairs that are right are in use afterwards."""
         problems: list[str] = []

@@ -23,11 +23,24 @@ from zope.interface import implementer
 class OutputGate:
     """Knows how far the state, which output shows, is ahead of the log, which survives a crash."""
 
-    __slots__ = ("_waiting", "applied_sequence", "closed", "committed_sequence", "strict")
+    __slots__ = (
+        "_clock",
+        "_closed_since",
+        "_waiting",
+        "applied_sequence",
+        "closed",
+        "committed_sequence",
+        "on_release",
+        "strict",
+    )
 
-    def __init__(self, *, strict: bool = True) -> None:
+    def __init__(self, clock: IReactorTime, *, strict: bool = True) -> None:
         """`strict` False never holds anything back: the last batch can then be lost after it was seen."""
         self.strict = strict
+        self.on_release: Callable[[float], None] = _ignore
+        """Told of each release how many seconds the output that had waited longest has waited."""
+        self._clock = clock
+        self._closed_since = 0.0
         self.applied_sequence = 0
         self.committed_sequence = 0
         self.closed = False
@@ -36,12 +49,19 @@ class OutputGate:
     def applied(self, sequence: int) -> None:
         """From now on output shows the state up to `sequence`."""
         self.applied_sequence = sequence
-        self.closed = self.strict and sequence > self.committed_sequence
+        if not self.closed and self.strict and sequence > self.committed_sequence:
+            self.closed = True
+            self._closed_since = self._clock.seconds()
 
     def committed(self, sequence: int) -> None:
         """The log is safe up to `sequence`: let go what waited for that."""
         self.committed_sequence = max(self.committed_sequence, sequence)
-        self.closed = self.strict and self.applied_sequence > self.committed_sequence
+        if self.closed:
+            now = self._clock.seconds()
+            self.on_release(now - self._closed_since)
+            # What stays behind was made after the commit began, so not much before now.
+            self._closed_since = now
+            self.closed = self.applied_sequence > self.committed_sequence
         waiting = self._waiting
         self._waiting = []
         for outbox in waiting:
@@ -51,6 +71,10 @@ class OutputGate:
     def wait(self, outbox: Outbox) -> None:
         """Have `outbox` told of the next commit."""
         self._waiting.append(outbox)
+
+
+def _ignore(seconds: float) -> None:
+    """An `on_release` of nobody."""
 
 
 class Flusher:

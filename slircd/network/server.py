@@ -25,6 +25,7 @@ from slircd.events.interface import EventStore
 from slircd.events.types import SERVER, ServerStart, ServerStop
 from slircd.network.channels import ChannelsService
 from slircd.network.expiry import Expiries
+from slircd.network.measures import Measures
 from slircd.network.monitor import Monitor
 from slircd.network.netbans import NetworkBans
 from slircd.network.outbox import Flusher, OutputGate
@@ -97,6 +98,7 @@ class IRCServer(MultiService):
         self.config_file = "slircd.toml"
         self.motd: list[str] = []
         self.listeners: list[ListenerInfo] = []
+        self.measures = Measures()
         self.command_counts: dict[str, int] = {}
         """How often each command was run since the start."""
         self.connections = 0
@@ -106,7 +108,7 @@ class IRCServer(MultiService):
         self.passwords = passwords
         self.rng = rng
         self.state = ServerState()
-        self.gate = OutputGate(strict=config.database.durability == "strict")
+        self.gate = OutputGate(reactor, strict=config.database.durability == "strict")
         self.flusher = Flusher(reactor)
         self.timers = txaio.make_batched_timer(PING_BUCKET_S)
         self.throttle = ConnectionThrottle(config.throttle, reactor, config.limits.clients)
@@ -267,6 +269,7 @@ class IRCServer(MultiService):
         """The connection of `session` is gone."""
         if session in self.sessions:
             del self.sessions[session]
+            self.measures.ended(session)
             self.strangers.discard(session)
             if session.is_admitted:
                 self.throttle.release(session.address)

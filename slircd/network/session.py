@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Coroutine, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 import txaio
@@ -212,14 +213,15 @@ class Session:
         server = self.server
         self.gateway = False
         self._admitted = True
-        refusal = server.throttle.admit(self.address)
+        refusal, reason = server.throttle.admit(self.address), "limit"
         if server.log_full:
-            refusal = "The server cannot take anybody at the moment, try again later"
+            refusal, reason = "The server cannot take anybody at the moment, try again later", "log"
         ban = server.bans.tables.for_address(self.address) if self.address else None
         if ban is not None:
-            refusal = f"Banned: {ban.reason}"
+            refusal, reason = f"Banned: {ban.reason}", "ban"
             self._context(Message("*", ())).reply(ERR_YOUREBANNEDCREEP, text=refusal)
         if refusal is not None:
+            server.measures.refused[reason] += 1
             server.bans.notify("f", f"refused {self.address}: {refusal}")
             self.close(refusal)
             return False
@@ -243,6 +245,7 @@ class Session:
     def _registration_timeout(self) -> None:
         self._ping_timer = None
         if not self.is_registered:
+            self.server.measures.cut["registration"] += 1
             self.close("Registration timed out")
 
     def registered_as(self, uid: str) -> None:
@@ -298,6 +301,7 @@ class Session:
     def _cut(self, reason: str) -> None:
         if not self._closed:
             self._closed = True
+            self.server.measures.cut["sendq"] += 1
             self.outbox.discard()
             self.server.bans.notify("f", f"cut {self.display_nick} ({self.address}): {reason}")
             self._leave(reason)
@@ -328,6 +332,7 @@ class Session:
             return
         delay = self._delay(line)
         if delay > 0.0:
+            self.server.measures.delayed += 1
             self._enqueue(line)
             self._sleep(delay)
         else:
@@ -343,6 +348,7 @@ class Session:
         self._queue_bytes += len(line)
         if self._queue_bytes > self.server.config.limits.recvq_bytes:
             self._queue.clear()
+            self.server.measures.cut["recvq"] += 1
             self.close("Excess flood: receive queue exceeded")
 
     def _delay(self, line: bytes) -> float:
@@ -405,30 +411,32 @@ class Session:
                 return
             counts = self.server.command_counts
             counts[entry.name] = counts.get(entry.name, 0) + 1
+            started = perf_counter()
             pending = entry.handler(context, *arguments(entry, message.params))
+            if pending is not None:
+                self._await(context, pending, entry.name, started)
+                return
+            self.server.measures.took(entry.name, perf_counter() - started)
         except Exception as error:
             self._failed(context, error)
-        else:
-            if pending is not None:
-                self._await(context, pending)
-                return
         context.finish()
 
     def _is_shunned(self) -> bool:
         user = self.server.state.users.get(self.uid)
         return user is not None and self.server.bans.is_shunned(user)
 
-    def _await(self, context: Context, pending: Coroutine[Any, Any, None]) -> None:
+    def _await(self, context: Context, pending: Coroutine[Any, Any, None], command: str, started: float) -> None:
         self._busy = True
         done: Deferred[None] = ensureDeferred(pending)
         done.addErrback(self._failed_later, context)
-        done.addCallback(self._done, context)
+        done.addCallback(self._done, context, command, started)
 
     def _failed_later(self, failure: Failure, context: Context) -> None:
         self._failed(context, failure.value or RuntimeError("no reason"), failure)
 
-    def _done(self, _: object, context: Context) -> None:
+    def _done(self, _: object, context: Context, command: str, started: float) -> None:
         self._busy = False
+        self.server.measures.took(command, perf_counter() - started)
         context.finish()
         if self._queue:
             self._drain()
@@ -486,6 +494,7 @@ class Session:
         timeouts = self.server.config.timeouts
         idle = self.server.reactor.seconds() - self._last_line
         if self._pinged and not self.outbox.holding:
+            self.server.measures.cut["ping"] += 1
             self.close(f"Ping timeout: {round(idle)} seconds")
         elif idle < timeouts.ping_interval_s:
             self._arm_ping(timeouts.ping_interval_s - idle)

@@ -40,6 +40,8 @@ class ReloadableTLS:
         self._chain = chain
         self._minimum = minimum
         self._context = self._load()
+        self.expires_s = expiry(certificate)
+        """When the certificate in use ends, in seconds since the epoch."""
 
     def reload(self) -> None:
         """Use the files as they are now, for new connections.
@@ -47,6 +49,7 @@ class ReloadableTLS:
         Raises TLSFileError, and goes on with what it has, if they cannot be used.
         """
         self._context = self._load()
+        self.expires_s = expiry(self._certificate)
 
     def _load(self) -> SSL.Context:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
@@ -73,6 +76,13 @@ class ReloadableTLS:
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection with the context of this moment."""
         return SSL.Connection(self._context, None)
+
+
+def expiry(certificate: Path) -> float:
+    """When the first certificate of a PEM file, which could be used a moment ago, ends: seconds since the epoch."""
+    from cryptography.x509 import load_pem_x509_certificate
+
+    return load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp()
 
 
 def _add_chain(context: SSL.Context, chain: Path) -> None:

@@ -58,7 +58,13 @@ def decisions(events: int) -> tuple[Decisions, list[Row]]:
     """So many events as decisions, and as the rows that they become."""
     state, store = ServerState(), MemoryStore()
     bus = EventBus(
-        state, store, reactor=reactor, session_id="0" * 32, gate=OutputGate(), renderer=lambda *_: None, stall_s=1e9
+        state,
+        store,
+        reactor=reactor,
+        session_id="0" * 32,
+        gate=OutputGate(reactor),
+        renderer=lambda *_: None,
+        stall_s=1e9,
     )
     traffic = Traffic(state, Random(1), online=2_000, channels=2_000)
     made: Decisions = []

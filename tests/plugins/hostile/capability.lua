@@ -1,0 +1,3 @@
+-- What is not granted.
+-- expects: error
+api.kick_user("#c", ctx.nick, "x")

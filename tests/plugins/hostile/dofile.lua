@@ -1,0 +1,3 @@
+-- Code from files.
+-- expects: error
+dofile("/etc/passwd")

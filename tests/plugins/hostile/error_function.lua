@@ -1,0 +1,3 @@
+-- An error that is a function.
+-- expects: error
+error(print)

@@ -1,0 +1,3 @@
+-- An error that is nothing.
+-- expects: error
+error(nil)

@@ -1,0 +1,3 @@
+-- Files.
+-- expects: error
+io.open("/etc/passwd")

@@ -1,0 +1,3 @@
+-- Processes.
+-- expects: error
+io.popen("id")

@@ -1,0 +1,3 @@
+-- An endless loop.
+-- expects: timeout
+while true do end

@@ -1,0 +1,3 @@
+-- The shell.
+-- expects: error
+os.execute("touch /tmp/slircd-was-here")

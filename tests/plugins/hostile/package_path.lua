@@ -1,0 +1,3 @@
+-- The loader's tables.
+-- expects: error
+package.loadlib("libc.so.6", "*")

@@ -1,0 +1,3 @@
+-- Other modules, C ones among them.
+-- expects: error
+require("os")

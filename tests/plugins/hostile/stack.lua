@@ -1,0 +1,6 @@
+-- Recursion without end.
+-- expects: error, memory
+local function f()
+  return 1 + f()
+end
+f()

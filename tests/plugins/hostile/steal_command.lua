@@ -1,0 +1,3 @@
+-- A command of the server.
+-- expects: error
+api.register_command("PRIVMSG", print)

@@ -1,0 +1,3 @@
+-- Bytecode, made.
+-- expects: error
+string.dump(function() end)

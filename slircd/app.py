@@ -73,6 +73,7 @@ from slircd.security.dnsbl import BlockLists
 from slircd.security.passwords import Passwords, hash_now, verify_now
 from slircd.services.mailer import Mailer, SendmailMailer, SMTPMailer
 from slircd.state.feed import Damaged
+from slircd.state.refold import CasemappingChange
 from slircd.systemd import ManagerService, Notifier, from_environment
 
 txaio.use_twisted()
@@ -370,7 +371,7 @@ class SlircdService(Tree):
         """Open the log, replay it, serve."""
         try:
             super().startService()
-        except (CannotListen, StoreError, SchemaError, ClockBehindLog, DamagedBase) as error:
+        except (CannotListen, CasemappingChange, StoreError, SchemaError, ClockBehindLog, DamagedBase) as error:
             raise ExitWithMessage(str(error)) from None
         except Damaged as error:
             raise ExitWithMessage(f"the log cannot be replayed: {error}") from None

@@ -17,6 +17,7 @@ FIXED: Final = (
     "server.network",
     "server.sid",
     "server.casemapping",
+    "server.confusables",
     "server.encoding",
     "server.default_channel_modes",
     "listen",

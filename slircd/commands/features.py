@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from slircd.wire.casemap import CASEMAPS, in_log
 from slircd.wire.encoding import UTF8
 from slircd.wire.extbans import EXTBANS, PREFIX
 from slircd.wire.isupport import format_tokens
@@ -27,7 +28,7 @@ def isupport_tokens(config: Config) -> dict[str, str | int | None]:
         "ACCOUNTEXTBAN": "a",
         "AWAYLEN": limits.awaylen,
         "BOT": "B",
-        "CASEMAPPING": config.server.casemapping,
+        "CASEMAPPING": CASEMAPS[in_log(config.server.casemapping)].token,
         "CHANLIMIT": f"#:{limits.channels_per_user}",
         "CHANMODES": CHANNEL_MODES.chanmodes,
         "CHANNELLEN": limits.channellen,

@@ -41,7 +41,10 @@ async def markread(ctx: Context, target: str = "", moment: str | None = None) ->
     if not target:
         raise _fail("NEED_MORE_PARAMS", text="Missing parameters")
     limits = ctx.config.limits
-    if not (valid_channel(target, limits.channellen) or valid_nick(target, limits.nicklen)):
+    if not (
+        valid_channel(target, limits.channellen)
+        or valid_nick(target, limits.nicklen, precis=ctx.state.casemap.is_precis)
+    ):
         raise _fail("INVALID_PARAMS", target, text="This is neither a channel nor a nick")
     if moment is None:
         ctx.from_server(marker_of(ctx.server, ctx.session, target))

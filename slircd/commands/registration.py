@@ -21,6 +21,7 @@ from slircd.wire.message import truncate_utf8
 from slircd.wire.names import clean_username, valid_host
 from slircd.wire.numerics import (
     ERR_NEEDMOREPARAMS,
+    ERR_NICKNAMEINUSE,
     ERR_NONICKNAMEGIVEN,
     ERR_NOORIGIN,
     ERR_PASSWDMISMATCH,
@@ -162,12 +163,14 @@ async def nick(ctx: Context, wanted: str = "") -> None:
     max_length = ctx.config.limits.nicklen
     if ctx.session.is_registered:
         _check_held(ctx, wanted)
+        _check_likeness(ctx, wanted)
         await ctx.emit(decide_nick(ctx.state, ctx.uid, ctx.uid, wanted, max_length))
         return
     registration = _registration(ctx)
     registration.wanted = wanted
     check_nick(ctx.state, wanted, max_length)
     _check_held(ctx, wanted)
+    _check_likeness(ctx, wanted)
     registration.nick = wanted
     registration.take(Step.NICK)
     await register_if_complete(ctx)
@@ -182,6 +185,20 @@ def _check_held(ctx: Context, nick: str) -> None:
     account = ctx.user.account if ctx.session.is_registered else login[0] if login is not None else None
     if account is None or ctx.state.fold(account) != owner.key:
         raise NumericError(ERR_UNAVAILRESOURCE, nick)
+
+
+def _check_likeness(ctx: Context, nick: str) -> None:
+    """Raise ERR_NICKNAMEINUSE if the nick looks like one of somebody else, online or registered."""
+    known = ctx.server.lookalikes
+    if known is None:
+        return
+    session, state = ctx.session, ctx.state
+    account = ctx.user.account if session.is_registered else session.pending_login[0] if session.pending_login else None
+    key = None if account is None else state.fold(account)
+    owner = known.owner(nick, ((name, each.key) for each in state.accounts.values() for name in each.nicks.values()))
+    taken = any(uid != session.uid for uid in known.holders(nick))
+    if taken or (owner is not None and owner != key):
+        raise NumericError(ERR_NICKNAMEINUSE, nick, text="This nick looks like another one")
 
 
 @command("USER", params=4, phase=Phase.REGISTERING)

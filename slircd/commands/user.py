@@ -100,7 +100,7 @@ def _watch(ctx: Context, nicks: list[str]) -> None:
     session = ctx.session
     added: list[str] = []
     for index, nick in enumerate(nicks):
-        if not valid_nick(nick, ctx.config.limits.nicklen):
+        if not valid_nick(nick, ctx.config.limits.nicklen, precis=ctx.state.casemap.is_precis):
             continue
         if len(session.monitored) >= limit and ctx.state.fold(nick) not in session.monitored:
             _show_presence(ctx, added)

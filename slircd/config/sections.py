@@ -37,6 +37,9 @@ class Server(Section, frozen=True, kw_only=True):
     description: Annotated[str, Meta(max_length=200, description="What LINKS and WHOIS say of the server")] = (
         "slircd, an IRC server with a flight recorder"
     )
+    confusables: Annotated[
+        bool, Meta(description="Whether a nick is refused that looks like another one, online or registered (UTS 39)")
+    ] = False
     services_name: Annotated[
         str,
         Meta(max_length=63, description="Server name that NickServ and ChanServ are shown under; empty: this server's"),
@@ -46,8 +49,11 @@ class Server(Section, frozen=True, kw_only=True):
         Meta(pattern=r"^[0-9][0-9A-Z]{2}$", description="Server id, first part of every UID: 0-9, then two of 0-9A-Z"),
     ] = "001"
     casemapping: Annotated[
-        Literal["ascii", "rfc1459", "rfc1459-strict"],
-        Meta(description="Which nicks and channel names count as the same"),
+        Literal["ascii", "rfc1459", "rfc1459-strict", "precis"],
+        Meta(
+            description="Which nicks and channel names count as the same; precis also allows nicks and accounts in"
+            " other scripts (RFC 8265)"
+        ),
     ] = "ascii"
     encoding: Annotated[
         str,

@@ -54,12 +54,8 @@ INVISIBLE: Final = frozenset(
         ev.PluginStore,
         ev.ServerStart,
         ev.ServerStop,
-        ev.NickRegister,
         ev.NickVerify,
         ev.NickIdentify,
-        ev.NickGroup,
-        ev.NickUngroup,
-        ev.NickDrop,
         ev.NickSet,
         ev.NickCert,
         ev.ChanRegister,
@@ -244,6 +240,8 @@ def user_connect(out: Rendering, event: ev.UserConnect, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
     out.server.users.note(user)
     out.server.monitor.online(user)
+    if out.server.lookalikes is not None:
+        out.server.lookalikes.came(user.nick, user.uid)
     out.server.enforcement.watch(user)
     out.server.bans.notify("c", f"{user.source} has come from {user.real_host}")
 
@@ -266,6 +264,8 @@ def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> N
     gone = Gone(event.nick, event.username, event.host, event.realname, event.account, stamp.timestamp)
     server.users.remember(gone)
     server.monitor.offline(event.nick)
+    if server.lookalikes is not None:
+        server.lookalikes.went(event.nick, uid)
     server.enforcement.forget(uid)
     server.bans.forget(uid)
     server.users.forget(uid)
@@ -282,6 +282,9 @@ def user_nick_change(out: Rendering, event: ev.UserNickChange, stamp: Stamp) -> 
     if out.state.fold(event.nick) != out.state.fold(event.new_nick):
         out.server.monitor.offline(event.nick)
         out.server.monitor.online(user)
+    if out.server.lookalikes is not None:
+        out.server.lookalikes.went(event.nick, user.uid)
+        out.server.lookalikes.came(event.new_nick, user.uid)
     out.server.enforcement.watch(user)
     out.server.bans.forget(user.uid)
     out.server.bans.notify("n", f"{event.nick} is now {event.new_nick}")
@@ -340,6 +343,15 @@ def user_realname_change(out: Rendering, event: ev.UserRealnameChange, stamp: St
     user = out.state.users[event.target or ""]
     line = out.line(user.uid, f"SETNAME :{event.realname}", stamp)
     out.to_sessions(out.following(user, SETNAME), line)
+
+
+def registered_nicks_change(out: Rendering, event: ev.Event, stamp: Stamp) -> None:
+    """Nothing to see; but which nicks look like registered ones has changed."""
+    if out.server.lookalikes is not None:
+        out.server.lookalikes.registrations_changed()
+
+
+RENDERERS.update(dict.fromkeys((ev.NickRegister, ev.NickGroup, ev.NickUngroup, ev.NickDrop), registered_nicks_change))
 
 
 # --- channel ------------------------------------------------------------------------------------------------------

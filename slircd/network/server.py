@@ -32,6 +32,7 @@ from slircd.network.outbox import Flusher, OutputGate
 from slircd.network.render import Renderer
 from slircd.network.users import UserRegistry
 from slircd.security.cloak import Cloak
+from slircd.security.confusables import LookAlikes
 from slircd.security.gateways import Gateways
 from slircd.security.passwords import Passwords
 from slircd.security.throttle import ConnectionThrottle
@@ -39,6 +40,8 @@ from slircd.services.accounts import Accounts
 from slircd.services.directory import SERVICES
 from slircd.services.enforcement import Enforcement
 from slircd.state.model import ServerState
+from slircd.state.refold import check_casemapping
+from slircd.wire.casemap import CASEMAPS, in_log
 from slircd.wire.client_tags import ClientTags
 from slircd.wire.encoding import Encoding
 
@@ -141,6 +144,8 @@ class IRCServer(MultiService):
         self.enforcement = Enforcement(self)
         self.bans = NetworkBans(self)
         self.extensions = Extensions()
+        self.lookalikes = LookAlikes() if config.server.confusables else None
+        """Nicks that look alike, where they are refused."""
         self.blocklists: BlockLists | None = None
         """DNS block lists; app provides them."""
         self.store = store
@@ -167,19 +172,23 @@ class IRCServer(MultiService):
         count = self.bus.recover(allow_future=self.config.database.allow_future_clock)
         log.info("the log has {count} events, the state is replayed", count=count)
         server = self.config.server
+        check_casemapping(self.state, CASEMAPS[in_log(server.casemapping)])
         start = ServerStart(
             actor_uid=SERVER,
             target=server.sid,
             node=server.sid,
             name=server.name,
             version=version(),
-            casemapping=server.casemapping,
+            casemapping=in_log(server.casemapping),
             channel_modes=server.default_channel_modes,
         )
         self.bus.emit([start]).addErrback(Failure.raiseException)
         for service in SERVICES.values():
             if service.uid not in self.state.users:
                 self.bus.emit([service.connect_event()]).addErrback(Failure.raiseException)
+        if self.lookalikes is not None:
+            for user in self.state.users.values():
+                self.lookalikes.came(user.nick, user.uid)
         self.accounts.load(self.store.read_credentials())
         self.bans.load()
         self.channels.use(self.bus)

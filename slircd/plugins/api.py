@@ -408,7 +408,7 @@ class PluginApi:
         """
         server = self._server
         key = server.state.fold(nick)
-        if not valid_nick(nick, server.config.limits.nicklen):
+        if not valid_nick(nick, server.config.limits.nicklen, precis=server.state.casemap.is_precis):
             raise PluginError(f"register_service: {nick!r} is no nick")
         own = self._identity.nick is not None and server.state.fold(self._identity.nick) == key
         uid = self.actor if own else f"{self.actor}:{key}"

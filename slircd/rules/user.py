@@ -35,7 +35,7 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_nick(state: ServerState, nick: str, max_length: int, *, own_uid: str | None = None) -> None:
     """Raise ERR_ERRONEUSNICKNAME or ERR_NICKNAMEINUSE unless `own_uid` (None: nobody yet) may take `nick`."""
-    if not valid_nick(nick, max_length):
+    if not valid_nick(nick, max_length, precis=state.casemap.is_precis):
         raise NumericError(ERR_ERRONEUSNICKNAME, nick)
     holder = state.user_by_nick(nick)
     if holder is not None and holder.uid != own_uid:

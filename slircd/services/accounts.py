@@ -160,7 +160,7 @@ class Accounts:
     def check_name(self, name: str) -> None:
         """Raise AccountError unless an account may have this name."""
         config = self.server.config
-        if valid_nick(name, config.limits.nicklen):
+        if valid_nick(name, config.limits.nicklen, precis=self.server.state.casemap.is_precis):
             return
         if config.accounts.names == "precis" and len(name.encode()) <= config.limits.nicklen:
             try:

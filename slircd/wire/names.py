@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from precis_i18n import get_profile
+
 _NICK: Final = re.compile(r"[A-Za-z\[\]\\`_^{|}][A-Za-z0-9\[\]\\`_^{|}-]*", re.ASCII)
+_NOT_IN_NICK: Final = re.compile(r"[\x00-,./:;<=>?@!~#%&+*]|^[0-9-]", re.ASCII)
+"""What no nick has, whatever its script: separators, prefixes, wildcards; and what it does not begin with."""
+
 _CHANNEL: Final = re.compile(r"#[^\x00-\x20,\x7f]*")
 _NOT_USERNAME: Final = re.compile(r"[^A-Za-z0-9._\[\]\\`^{|}-]", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
@@ -21,9 +26,16 @@ MAX_HOST: Final = 63
 """Characters of a host as people see it (HOSTLEN)."""
 
 
-def valid_nick(text: str, max_length: int) -> bool:
-    """Whether `text` is a nick of at most `max_length` characters (RFC 2812 2.3.1)."""
-    return len(text) <= max_length and _NICK.fullmatch(text) is not None
+def valid_nick(text: str, max_length: int, *, precis: bool = False) -> bool:
+    """Whether `text` is a nick of at most `max_length` bytes of UTF-8 (RFC 2812 2.3.1; `precis`: or RFC 8265 3.3)."""
+    if text.isascii():
+        return len(text) <= max_length and _NICK.fullmatch(text) is not None
+    if not precis or len(text.encode()) > max_length or _NOT_IN_NICK.search(text):
+        return False
+    try:
+        return bool(get_profile("UsernameCaseMapped").enforce(text))
+    except UnicodeEncodeError:
+        return False
 
 
 def valid_channel(text: str, max_length: int) -> bool:

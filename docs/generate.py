@@ -20,6 +20,7 @@ from slircd.config.example import to_toml
 from slircd.config.load import describe, description, key_names, strip_annotated
 from slircd.config.sections import AdminUser, Config, Dnsbl, Keep, Listen, Oper, OperClass, Section
 from slircd.events.types import EVENT_TYPES, ModeDelta
+from slircd.replay.schema import json_schema
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.extbans import EXTBANS
 from slircd.wire.modes import CHANNEL_MODES, USER_MODES
@@ -163,7 +164,20 @@ def commands() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"events.md": events, "configuration.md": configuration, "commands.md": commands}
+# --- the documents of slircd-replay -------------------------------------------------------------------------------
+
+
+def replay_schema() -> str:
+    """docs/slircd-replay.schema.json."""
+    return msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode() + "\n"
+
+
+PAGES = {
+    "events.md": events,
+    "configuration.md": configuration,
+    "commands.md": commands,
+    "slircd-replay.schema.json": replay_schema,
+}
 
 if __name__ == "__main__":
     for page, make in PAGES.items():

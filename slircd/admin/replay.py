@@ -14,8 +14,7 @@ from slircd.admin.query import Moment, Query, Text
 from slircd.admin.routes import route
 from slircd.events.reader import LogReader
 from slircd.housekeeping import WorkerFailed
-from slircd.replay.blame import Blamed
-from slircd.replay.blame import blame as blame_rows
+from slircd.replay.blame import Blamed, blame_channel
 from slircd.replay.diff import StateDiff, diff_states
 from slircd.replay.document import ServerSnapshot
 from slircd.replay.reconstructor import StateReconstructor
@@ -75,7 +74,7 @@ class BlameQuery(Query, frozen=True, kw_only=True):
 @route("GET", "/admin/blame", tag="past", returns=list[Blamed])
 async def blame(call: Call, query: BlameQuery) -> Encoded:
     """Who set each mode, ban, topic and flag of a channel, and when."""
-    return Encoded(await call.past(blamed, key=call.state.fold(query.channel), at=query.at))
+    return Encoded(await call.past(blamed, name=query.channel, at=query.at))
 
 
 class Verification(msgspec.Struct, kw_only=True):
@@ -150,6 +149,6 @@ def difference(reader: LogReader, *, since: str, until: str) -> bytes:
     return msgspec.json.encode(diff_states(before, after)) + b"\n"
 
 
-def blamed(reader: LogReader, *, key: str, at: str | None) -> bytes:
+def blamed(reader: LogReader, *, name: str, at: str | None) -> bytes:
     """Who set what on a channel."""
-    return msgspec.json.encode(blame_rows(reader.rows(target=key, until=at))) + b"\n"
+    return msgspec.json.encode(blame_channel(reader, name, at)) + b"\n"

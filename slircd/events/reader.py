@@ -23,6 +23,7 @@ from slircd.events.row import Head, Row
 from slircd.events.schema import EVENTS, HEAD_REVISION
 from slircd.events.selection import Selection
 from slircd.events.url import parse_url
+from slircd.state.model import ServerState
 
 
 class LogError(Exception):
@@ -117,6 +118,11 @@ class LogReader:
             )
 
     @property
+    def is_copy(self) -> bool:
+        """Whether it is a copy of the moment when it was opened, because nothing may be written where the log is."""
+        return self._copy is not None
+
+    @property
     def is_sqlite(self) -> bool:
         """Whether the log is a file."""
         return self._url.get_backend_name() == "sqlite"
@@ -152,7 +158,26 @@ class LogReader:
         finally:
             self._opened.rollback()
 
+    def base(self) -> Checkpoint | None:
+        """The base, if the beginning of the log was removed by retention."""
+        try:
+            return checkpoints.find_base(self._opened) if checkpoints.exist(self._opened) else None
+        finally:
+            self._opened.rollback()
+
+    def load(self, checkpoint: Checkpoint) -> ServerState:
+        """The state of a checkpoint.  Raises DamagedCheckpoint."""
+        try:
+            return checkpoints.load(self._opened, checkpoint)
+        finally:
+            self._opened.rollback()
+
     # --- reading --------------------------------------------------------------------------------------------------
+
+    def end(self) -> Head:
+        """Where the log ends: its newest row, or its base where there is none behind that."""
+        base = self.base()
+        return self.head() if base is None else max(self.head(), base.position)
 
     def head(self) -> Head:
         """The newest row."""

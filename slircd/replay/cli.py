@@ -1,41 +1,56 @@
 """The command `slircd-replay`: JSON on stdout and nothing else there; progress and errors on stderr.
 
-Exit status: 0 done, 2 wrong usage, 3 no such database, 4 no log of slircd or a newer schema, 5 a damaged event,
-6 a moment before the log, 7 verification failed.
+Exit status: 0 done, 2 wrong usage, 3 no such database, 4 no log of slircd or a newer schema, 5 a damaged event or
+base, 6 a moment before the log, 7 verification failed, or two versions differ, 8 done, but damaged events were skipped.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
 import click
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from slircd.about import version
+from slircd.events import types as ev
 from slircd.events.checkpoints import DamagedBase
 from slircd.events.clock import format_timestamp, parse_moment
 from slircd.events.codec import DecodeError, decode_event
 from slircd.events.reader import ForeignSchema, LogReader, NoLog
 from slircd.events.row import Row
-from slircd.replay.blame import blame
+from slircd.replay.against import CannotCompare, compare
+from slircd.replay.blame import blame_channel
 from slircd.replay.diff import diff_states
-from slircd.replay.document import ServerSnapshot, json_schema
-from slircd.replay.reconstructor import BeforeTheLog, Damaged, Replayed, StateReconstructor, replay
+from slircd.replay.document import ServerSnapshot, narrow_to_channel, narrow_to_user, to_document
+from slircd.replay.profile import Profile
+from slircd.replay.progress import Progress
+from slircd.replay.public import shown_event
+from slircd.replay.reconstructor import BeforeTheLog, Damaged, StateReconstructor, casemap_at
+from slircd.replay.schema import json_schema
+from slircd.replay.verify import OutOfOrder, verify
 from slircd.state.describe import tell
-from slircd.state.snapshot import digest
+
+NO_DATABASE: Final = 3
+DIFFERS: Final = 7
+SKIPPED: Final = 8
 
 STATUS: Final[dict[type[Exception], int]] = {
-    NoLog: 3,
+    NoLog: NO_DATABASE,
+    SQLAlchemyError: NO_DATABASE,
+    sqlite3.Error: NO_DATABASE,
     ForeignSchema: 4,
     Damaged: 5,
     DamagedBase: 5,
-    DecodeError: 5,
     BeforeTheLog: 6,
+    OutOfOrder: DIFFERS,
+    CannotCompare: NO_DATABASE,
 }
-VERIFY_FAILED: Final = 7
 FOLLOW_S: Final = 0.2
 """How often --follow looks for new events."""
 
@@ -61,27 +76,30 @@ MOMENT: Final = _Moment()
 @click.option("--channel", help="Only this channel.")
 @click.option("--user", help="Only the user with this nick, UID or account.")
 @click.option("--blame", "blamed", metavar="CHANNEL", help="Who set each mode, ban, topic and flag of a channel.")
-@click.option("--follow", is_flag=True, help="Print new events as they are written, one JSON object a line.")
-@click.option("--verify", is_flag=True, help="Replay everything, twice, and compare digests.")
-@click.option("--schema", is_flag=True, help="Print the JSON schema of what --at prints.")
+@click.option("--follow", is_flag=True, help="Print new events (from --at on) as they are written, one JSON a line.")
+@click.option("--verify", "verifies", is_flag=True, help="Replay everything twice, and compare with each checkpoint.")
+@click.option("--against", metavar="PYTHON", help="Compare with another slircd: its Python, or its environment.")
+@click.option("--schema", is_flag=True, help="Print the JSON schema of what the other options print.")
 @click.option("--show-keys", is_flag=True, help="Show channel keys (+k), which are masked otherwise.")
-@click.option("--skip-damaged", is_flag=True, help="Go on behind events that cannot be read, and count them.")
-@click.option("--profile", is_flag=True, help="Say on stderr how long it took.")
+@click.option("--skip-damaged", is_flag=True, help="Go on behind events that cannot be read, count them, exit with 8.")
+@click.option("--profile", is_flag=True, help="Say on stderr where the time went.")
 @click.version_option(version(), prog_name="slircd-replay")
 def main(**options: Any) -> None:
     """Shows what an IRC server was like at any moment of its log.
 
     Times: 2025-01-01, 2025-01-01T12:00:00Z, with an offset, or -15m (s, m, h, d, w).  Without an offset they are UTC.
     """
-    started = time.monotonic()
     try:
-        _run(options)
+        status = _Command(options).run()
+        sys.stdout.flush()
     except tuple(STATUS) as error:
-        _fail(str(error), STATUS[type(error)])
+        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+        _fail(str(getattr(error, "orig", None) or error), status)
     except BrokenPipeError:
+        # Whoever read has had enough.  Nothing may be flushed at the interpreter's end.
         sys.stderr.close()
-    if options["profile"]:
-        click.echo(f"{time.monotonic() - started:.3f} s", err=True)
+        status = 0
+    sys.exit(status)
 
 
 def _fail(text: str, status: int) -> NoReturn:
@@ -89,157 +107,182 @@ def _fail(text: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _run(options: dict[str, Any]) -> None:
-    if options["human"] and options["between"] is None:
-        raise click.UsageError("--human goes with --diff FROM TO")
-    if options["schema"]:
-        _print(json_schema())
-        return
-    with LogReader(options["db"]) as reader:
-        if options["follow"]:
-            _follow(reader)
-        elif options["verify"]:
-            _verify(reader, options)
-        elif options["blamed"] is not None:
-            until = options["at"]
-            _print(msgspec.to_builtins(blame(reader.rows(target=options["blamed"].lower(), until=until))))
-        elif options["between"] is not None:
-            _between(reader, options)
-        else:
-            at = options["at"] or reader.head().timestamp or format_timestamp(0)
-            _print(_narrow(_snapshot(reader, at, options), options))
-
-
-def _snapshot(reader: LogReader, at: str, options: dict[str, Any]) -> ServerSnapshot:
-    with _Progress(reader.head().id) as progress:
-        reconstructor = StateReconstructor(
-            reader, skip_damaged=options["skip_damaged"], each=progress.each if progress.shown else None
-        )
-        snapshot = reconstructor.reconstruct_at(at, show_keys=options["show_keys"])
-    if reconstructor.skipped:
-        ids = ", ".join(map(str, reconstructor.skipped[:10]))
-        click.echo(f"slircd-replay: {len(reconstructor.skipped)} damaged events were skipped: {ids}", err=True)
-    return snapshot
-
-
-def _narrow(snapshot: ServerSnapshot, options: dict[str, Any]) -> Any:
-    """The document, or the one channel or user of it that was asked for."""
-    if options["channel"] is not None:
-        name = options["channel"].lower()
-        found: list[Any] = [each for each in snapshot.channels if each.name.lower() == name]
-    elif options["user"] is not None:
-        name = options["user"].lower()
-        found = [
-            each
-            for each in snapshot.users
-            if name in (each.nick.lower(), each.uid.lower(), (each.account or "").lower())
-        ]
-    else:
-        return snapshot
-    return {"version": snapshot.version, "at": snapshot.at, "position": snapshot.position, "found": found}
-
-
-def _between(reader: LogReader, options: dict[str, Any]) -> None:
-    start, end = options["between"]
-    if end < start:
-        raise click.UsageError(f"FROM ({start}) lies after TO ({end})")
-    if options["human"]:
-        target = options["channel"].lower() if options["channel"] is not None else None
-        for line in _in_words(reader.rows(since=start, until=end, target=target)):
-            click.echo(line)
-        return
-    before, after = (_snapshot(reader, moment, options) for moment in (start, end))
-    difference = diff_states(before, after)
-    for option, section in (("channel", "channels"), ("user", "users")):
-        wanted = options[option]
-        if wanted is not None:
-            names = {wanted.lower()}
-            names |= {each.uid.lower() for each in (*before.users, *after.users) if each.nick.lower() == wanted.lower()}
-            difference.changes = [
-                change for change in difference.changes if change.path[0] == section and change.path[1].lower() in names
-            ]
-    _print(difference)
-
-
-def _in_words(rows: Iterator[Row]) -> Iterator[str]:
-    for row in rows:
-        words = tell(decode_event(row.event_type, row.actor_uid, row.target, row.payload))
-        if words is not None:
-            yield f"{row.timestamp[:19].replace('T', ' ')} {words}"
-
-
-def _verify(reader: LogReader, options: dict[str, Any]) -> None:
-    digests: list[str] = []
-    for _ in range(2):
-        start = reader.start(only_base=True)
-        into = Replayed(start.state)
-        with _Progress(reader.head().id) as progress:
-            each = progress.each if progress.shown else None
-            replay(
-                _in_order(reader.raw_rows(after_id=start.position.id)),
-                into,
-                skip_damaged=options["skip_damaged"],
-                each=each,
-            )
-        digests.append(digest(into.state))
-    last = reader.head()
-    if digests[0] != digests[1]:
-        _fail(f"two replays differ: {digests[0]} and {digests[1]}", VERIFY_FAILED)
-    _print({"version": 1, "last_id": last.id, "digest": digests[0], "verified": True})
-
-
-def _in_order(rows: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """The rows, as long as sequence and timestamp rise."""
-    sequence, timestamp = 0, ""
-    for row in rows:
-        if row[2] <= sequence or row[1] < timestamp:
-            _fail(f"event {row[0]} is out of order", VERIFY_FAILED)
-        sequence, timestamp = row[2], row[1]
-        yield row
-
-
-def _follow(reader: LogReader) -> None:
-    last = reader.head().id
-    encode = msgspec.json.encode
-    while True:
-        for row in reader.rows(after_id=last):
-            last = row.id
-            document = {**row._asdict(), "payload": msgspec.Raw(row.payload.encode())}
-            click.echo(encode(document))
-        sys.stdout.flush()
-        time.sleep(FOLLOW_S)
+def _warn(text: str) -> None:
+    click.echo(f"slircd-replay: {text}", err=True)
 
 
 def _print(document: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
-class _Progress:
-    """A line on stderr with events a second and time left, on a terminal, when it takes over a second."""
+class _Command:
+    """One call of the command."""
 
-    def __init__(self, total: int) -> None:
-        self.shown = sys.stderr.isatty()
-        self._total = total
-        self._started = time.monotonic()
-        self._next = self._started + 1.0
-        self._drawn = False
-        self.each: Callable[[int], None] = self._each
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
+        self._skip: bool = options["skip_damaged"]
+        self._skipped: dict[int, None] = {}
+        self._profile = Profile() if options["profile"] else None
+        self._check()
 
-    def __enter__(self) -> _Progress:
-        return self
+    def _check(self) -> None:
+        given = [
+            name for name in ("between", "blamed", "follow", "verifies", "against", "schema") if self._options[name]
+        ]
+        if len(given) > 1:
+            words = " and ".join(f"--{_OPTION.get(name, name)}" for name in given)
+            raise click.UsageError(f"{words} do not go together")
+        if self._options["human"] and self._options["between"] is None:
+            raise click.UsageError("--human goes with --diff FROM TO")
+        if self._options["channel"] is not None and self._options["user"] is not None:
+            raise click.UsageError("--channel and --user do not go together")
+        if self._options["follow"] and self._options["user"] is not None:
+            raise click.UsageError("--follow goes with --channel, not with --user")
+        between = self._options["between"]
+        if between is not None and between[1] < between[0]:
+            raise click.UsageError(f"FROM ({between[0]}) lies after TO ({between[1]})")
 
-    def __exit__(self, *_: object) -> None:
-        if self._drawn:
-            click.echo("\r\x1b[K", err=True, nl=False)
+    def run(self) -> int:
+        """Do what was asked for; the exit status."""
+        if self._options["schema"]:
+            _print(json_schema())
+            return 0
+        status = 0
+        with LogReader(self._options["db"]) as reader:
+            if self._options["follow"]:
+                self._follow(reader)
+            elif self._options["verifies"]:
+                status = self._verify(reader)
+            elif self._options["against"]:
+                status = self._against(reader)
+            elif self._options["blamed"] is not None:
+                _print(blame_channel(reader, self._options["blamed"], self._options["at"], skip_damaged=self._skip))
+            elif self._options["between"] is not None:
+                self._between(reader)
+            else:
+                self._at(reader)
+        if self._profile is not None:
+            for line in self._profile.lines():
+                click.echo(line, err=True)
+        if self._skipped and not status:
+            ids = ", ".join(map(str, list(self._skipped)[:10]))
+            _warn(f"{len(self._skipped)} damaged events were skipped: {ids}{', …' if len(self._skipped) > 10 else ''}")
+            status = SKIPPED
+        return status
 
-    def _each(self, event_id: int) -> None:
-        if event_id & 0x3FFF:
+    # --- a moment -------------------------------------------------------------------------------------------------
+
+    def _at(self, reader: LogReader) -> None:
+        at = self._options["at"] or reader.end().timestamp or format_timestamp(0)
+        document = self._snapshot(reader, at)
+        name = self._options["channel"] or self._options["user"]
+        if name is not None and not (document.channels or document.users):
+            _warn(f"there was no {'channel' if self._options['channel'] else 'user'} {name} at {at}")
+        if self._profile is None:
+            _print(document)
+        else:
+            with self._profile.phase("print"):
+                _print(document)
+
+    def _snapshot(self, reader: LogReader, at: str) -> ServerSnapshot:
+        """The document of a moment, narrowed to what was asked for."""
+        with Progress(reader.end().id) as progress:
+            reconstructor = StateReconstructor(
+                reader,
+                skip_damaged=self._skip,
+                each=progress.each,
+                phase=self._profile.phase if self._profile is not None else None,
+                into=self._profile.into if self._profile is not None else None,
+            )
+            state = reconstructor.state_at(at)
+        for text in reconstructor.ignored:
+            _warn(text)
+        self._skipped.update(dict.fromkeys(reconstructor.skipped))
+        document = to_document(state, at, reconstructor.last_id, show_keys=self._options["show_keys"])
+        if self._options["channel"] is not None:
+            return narrow_to_channel(document, self._options["channel"], state.fold)
+        if self._options["user"] is not None:
+            return narrow_to_user(document, self._options["user"], state.fold)
+        return document
+
+    # --- between two ----------------------------------------------------------------------------------------------
+
+    def _between(self, reader: LogReader) -> None:
+        start, end = self._options["between"]
+        before, after = self._snapshot(reader, start), self._snapshot(reader, end)
+        if not self._options["human"]:
+            _print(diff_states(before, after))
             return
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + 0.2
-            self._drawn = True
-            rate = event_id / (now - self._started)
-            left = max(self._total - event_id, 0) / rate if rate else 0.0
-            text = f"\r{event_id:,} of {self._total:,} events, {rate:,.0f}/s, {left:.0f} s left\x1b[K"
-            click.echo(text, err=True, nl=False)
+        uids = {user.uid for document in (before, after) for user in document.users}
+        fold = casemap_at(reader, end).fold
+        target = fold(self._options["channel"]) if self._options["channel"] is not None else None
+        for row in reader.rows(since=start, until=end, target=target):
+            event = self._decoded(row)
+            if event is None or (self._options["user"] is not None and not self._concerns(event, uids, fold)):
+                continue
+            words = tell(event)
+            if words is not None:
+                click.echo(f"{row.timestamp[:19].replace('T', ' ')} {words}")
+
+    def _decoded(self, row: Row) -> ev.Event | None:
+        try:
+            return decode_event(row.event_type, row.actor_uid, row.target, row.payload)
+        except DecodeError as error:
+            if not self._skip:
+                raise Damaged(row.id, str(error)) from None
+            self._skipped[row.id] = None
+            return None
+
+    def _concerns(self, event: ev.Event, uids: set[str], fold: Callable[[str], str]) -> bool:
+        """Whether an event is by, or about, the user that was asked for; `uids` are those that it is known by."""
+        names = {getattr(event, field, None) for field in ("nick", "new_nick")}
+        if isinstance(event, ev.UserConnect | ev.UserNickChange) and fold(self._options["user"]) in {
+            fold(name) for name in names if name
+        }:
+            uids.add(event.target or "")
+        return not uids.isdisjoint({event.actor_uid, event.target, getattr(event, "member_uid", None)})
+
+    # --- the rest -------------------------------------------------------------------------------------------------
+
+    def _verify(self, reader: LogReader) -> int:
+        last_id = reader.head().id
+
+        @contextmanager
+        def watch(about: str) -> Iterator[Callable[[int], None] | None]:
+            with Progress(last_id, about) as progress:
+                yield progress.each
+
+        found = verify(reader, skip_damaged=self._skip, watch=watch)
+        self._skipped.update(dict.fromkeys(found.skipped))
+        _print(found)
+        for reason in found.reasons:
+            _warn(reason)
+        return 0 if found.verified else DIFFERS
+
+    def _against(self, reader: LogReader) -> int:
+        with Progress(reader.head().id) as progress:
+            found = compare(
+                self._options["db"], reader, self._options["against"], until=self._options["at"], each=progress.each
+            )
+        _print(found)
+        return 0 if found.equal else DIFFERS
+
+    def _follow(self, reader: LogReader) -> None:
+        if reader.is_copy:
+            raise click.UsageError("--follow needs write permission beside the log: what is read is a copy")
+        at: str | None = self._options["at"]
+        last = reader.head().id if at is None else reader.last_id(at, inclusive=False)
+        name = self._options["channel"]
+        target = casemap_at(reader).fold(name) if name is not None else None
+        while True:
+            for row in reader.rows(after_id=last, target=target):
+                last = row.id
+                if self._decoded(row) is not None:
+                    document = shown_event(row, keys=self._options["show_keys"], texts=True)
+                    click.echo(msgspec.json.encode(document))
+            sys.stdout.flush()
+            time.sleep(FOLLOW_S)
+
+
+_OPTION: Final = {"between": "diff", "blamed": "blame", "verifies": "verify"}
+"""Where an option's name is not that of its value."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -29,6 +29,9 @@ class StateDiff(msgspec.Struct, kw_only=True):
     changes: list[Change]
 
 
+SECTIONS: Final = ("users", "channels", "accounts", "bans", "filters")
+"""The parts of a document that hold what there is."""
+
 _KEYS: Mapping[str, str] = {
     "users": "uid",
     "channels": "name",
@@ -36,17 +39,21 @@ _KEYS: Mapping[str, str] = {
     "members": "uid",
     "access": "entry",
     "bans": "mask",
+    "filters": "pattern",
 }
 """What names an item of each list; other lists of tables (bans of a channel) go by their mask."""
 
 
 def diff_states(before: ServerSnapshot, after: ServerSnapshot) -> StateDiff:
     """The changes from one document to another, in the order of the documents."""
-    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
-    changes: list[Change] = []
-    for section in ("users", "channels", "accounts", "bans"):
-        changes.extend(_compare([section], _keyed(section, old[section]), _keyed(section, new[section])))
-    return StateDiff(before=before.at, after=after.at, changes=changes)
+    changes = compare_documents(msgspec.to_builtins(before), msgspec.to_builtins(after))
+    return StateDiff(before=before.at, after=after.at, changes=list(changes))
+
+
+def compare_documents(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
+    """The changes from one document to another, both as plain values."""
+    for section in SECTIONS:
+        yield from _compare([section], _keyed(section, old.get(section, [])), _keyed(section, new.get(section, [])))
 
 
 def _keyed(name: str, items: list[Any]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ Equal questions give equal bytes: everything is sorted, nothing of the present i
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from slircd.state.describe import MASKED, shown_setting
-from slircd.state.model import Account, Channel, NetworkBan, ServerState, User
+from slircd.state.model import Account, Channel, Filter, NetworkBan, ServerState, User
 
 VERSION: Final = 1
 
@@ -124,6 +125,16 @@ class BanView(msgspec.Struct, kw_only=True):
     expires: str | None
 
 
+class FilterView(msgspec.Struct, kw_only=True):
+    """A spam filter."""
+
+    pattern: str
+    action: str
+    reason: str
+    set_by: str
+    set_at: str
+
+
 class ServerSnapshot(msgspec.Struct, kw_only=True):
     """The server at a moment."""
 
@@ -135,6 +146,7 @@ class ServerSnapshot(msgspec.Struct, kw_only=True):
     channels: list[ChannelView]
     accounts: list[AccountView]
     bans: list[BanView]
+    filters: list[FilterView]
 
 
 def to_document(state: ServerState, at: str, position_id: int, *, show_keys: bool = False) -> ServerSnapshot:
@@ -146,6 +158,7 @@ def to_document(state: ServerState, at: str, position_id: int, *, show_keys: boo
         channels=[channel_view(state, channel, show_keys=show_keys) for _, channel in sorted(state.channels.items())],
         accounts=[account_view(account) for _, account in sorted(state.accounts.items())],
         bans=ban_views(state),
+        filters=[filter_view(each) for _, each in sorted(state.filters.items())],
     )
 
 
@@ -190,6 +203,13 @@ def ban_view(kind: str, ban: NetworkBan) -> BanView:
     """One network ban of a document."""
     return BanView(
         kind=kind, mask=ban.mask, reason=ban.reason, set_by=ban.set_by, set_at=ban.set_at, expires=ban.expires
+    )
+
+
+def filter_view(found: Filter) -> FilterView:
+    """One spam filter of a document."""
+    return FilterView(
+        pattern=found.pattern, action=found.action, reason=found.reason, set_by=found.set_by, set_at=found.set_at
     )
 
 
@@ -239,6 +259,18 @@ def channel_view(state: ServerState, channel: Channel, *, show_keys: bool = Fals
     )
 
 
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of ServerSnapshot."""
-    return msgspec.json.schema(ServerSnapshot)
+def narrow_to_channel(document: ServerSnapshot, name: str, fold: Callable[[str], str]) -> ServerSnapshot:
+    """The document with one channel, and nothing else that there is."""
+    found = [each for each in document.channels if fold(each.name) == fold(name)]
+    return msgspec.structs.replace(document, users=[], channels=found, accounts=[], bans=[], filters=[])
+
+
+def narrow_to_user(document: ServerSnapshot, name: str, fold: Callable[[str], str]) -> ServerSnapshot:
+    """The document with the users of a nick, UID or account, and nothing else that there is."""
+    key = fold(name)
+    found = [
+        each
+        for each in document.users
+        if key in (fold(each.nick), fold(each.uid)) or (each.account is not None and fold(each.account) == key)
+    ]
+    return msgspec.structs.replace(document, users=found, channels=[], accounts=[], bans=[], filters=[])

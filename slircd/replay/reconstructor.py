@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from typing import Any, Final, Protocol
 
 from slircd.events.checkpoints import BeforeHorizon
+from slircd.events.codec import DecodeError, decode_event
+from slircd.events.interface import Start
 from slircd.events.reader import LogReader
-from slircd.events.types import Event
+from slircd.events.types import Event, ServerStart
 from slircd.replay.document import ServerSnapshot, to_document
 from slircd.state.apply import Stamp, apply
 from slircd.state.feed import Damaged, feed, without_gc
 from slircd.state.model import ServerState
+from slircd.wire.casemap import CASEMAPS, CaseMap
 
 
 class ReplayableState(Protocol):
@@ -81,13 +85,26 @@ def replay(
                 each(last_id)
 
 
+Phase = Callable[[str], AbstractContextManager[object]]
+"""Gives a context in which the part of the work of that name is done."""
+
+
 class StateReconstructor:
     """Answers what a server was like at a moment."""
 
     def __init__(
-        self, reader: LogReader, *, skip_damaged: bool = False, each: Callable[[int], None] | None = None
+        self,
+        reader: LogReader,
+        *,
+        skip_damaged: bool = False,
+        each: Callable[[int], None] | None = None,
+        phase: Phase | None = None,
+        into: Callable[[ServerState], Replayed] | None = None,
     ) -> None:
+        """`each` is told of ids, `phase` gives a context for each part of the work, `into` makes what is replayed into."""
         self._reader = reader
+        self._phase: Phase = phase or nullcontext
+        self._into = into or Replayed
         self._skip_damaged = skip_damaged
         self._each = each
         self.skipped: list[int] = []
@@ -102,23 +119,28 @@ class StateReconstructor:
 
         Raises BeforeTheLog, Damaged, or DamagedBase.
         """
-        head = self._reader.head_at(timestamp)
-        with without_gc():
-            try:
-                start = self._reader.start(until=timestamp, ignored=self.ignored)
-            except BeforeHorizon as error:
-                raise BeforeTheLog(str(error)) from None
+        with self._phase("find the moment"):
+            head = self._reader.head_at(timestamp)
+        with self._phase("load a checkpoint"), without_gc():
+            start = self._start(timestamp)
         if not head.id and not start.position.id:
             first = self._reader.first()
             raise BeforeTheLog(
                 f"the log begins at {first.timestamp}, after {timestamp}" if first.id else "the log is empty"
             )
-        into = Replayed(start.state)
+        into = self._into(start.state)
         rows = self._reader.raw_rows(after_id=start.position.id, before_id=head.id + 1)
-        _, self.skipped = replay(rows, into, skip_damaged=self._skip_damaged, each=self._each)
+        with self._phase("replay"):
+            _, self.skipped = replay(rows, into, skip_damaged=self._skip_damaged, each=self._each)
         # Whether it came from a checkpoint, whose own event may be pruned by now, is not to be seen.
         self.last_id, into.state.sequence, into.state.timestamp = head if head.id else start.position
         return into.state
+
+    def _start(self, timestamp: str) -> Start:
+        try:
+            return self._reader.start(until=timestamp, ignored=self.ignored)
+        except BeforeHorizon as error:
+            raise BeforeTheLog(str(error)) from None
 
     def reconstruct_at(self, timestamp: str, *, show_keys: bool = False) -> ServerSnapshot:
         """The server at a moment, as a document."""
@@ -126,4 +148,15 @@ class StateReconstructor:
         return to_document(state, timestamp, self.last_id, show_keys=show_keys)
 
 
-__all__ = ["BeforeTheLog", "Damaged", "ReplayableState", "Replayed", "StateReconstructor", "replay"]
+def casemap_at(reader: LogReader, until: str | None = None) -> CaseMap:
+    """Which names count as the same in a log, at a moment or at its end: as the newest start of the server said."""
+    for row in reader.rows(event_type="server.start", until=until, newest=True, limit=1):
+        with suppress(DecodeError):
+            event = decode_event(row.event_type, row.actor_uid, row.target, row.payload)
+            if isinstance(event, ServerStart):
+                return CASEMAPS[event.casemapping]
+    base = reader.base()
+    return CASEMAPS["ascii"] if base is None else reader.load(base).casemap
+
+
+__all__ = ["BeforeTheLog", "Damaged", "casemap_at", "ReplayableState", "Replayed", "StateReconstructor", "replay"]

@@ -147,6 +147,9 @@ Key = str | tuple[str, str]
 
 MODULUS: Final = 1 << 128
 
+DIGEST_VERSION: Final = 1
+"""How digests are made; only those of one version can be compared."""
+
 
 class Part(NamedTuple):
     """One kind of state: how to find all of it, and one of it (None if there is none of that key)."""

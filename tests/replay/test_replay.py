@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import msgspec
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
@@ -17,10 +19,11 @@ from slircd.events.clock import format_timestamp, parse_moment
 from slircd.events.reader import LogReader
 from slircd.events.store import SQLStore
 from slircd.replay.cli import main
-from slircd.replay.document import ServerSnapshot, to_document
+from slircd.replay.document import to_document
+from slircd.replay.progress import bar
 from slircd.replay.reconstructor import Replayed, StateReconstructor, replay
 from slircd.state.snapshot import decode_snapshot, digest, encode_snapshot
-from tests.harness import START, World
+from tests.harness import START, World, make_config
 from tests.test_audit import newcomer, random_line
 
 
@@ -81,15 +84,64 @@ def test_any_moment(incident: Path) -> None:
 
 def test_narrowed(incident: Path) -> None:
     """--channel and --user leave what was asked for."""
-    assert [each["name"] for each in answer("--db", incident, "--channel", "#OPS")["found"]] == ["#Ops"]
-    assert [each["nick"] for each in answer("--db", incident, "--user", "ANN")["found"]] == ["ann"]
+    only = answer("--db", incident, "--channel", "#OPS")
+    assert [each["name"] for each in only["channels"]] == ["#Ops"]
+    assert only["users"] == []
+    only = answer("--db", incident, "--user", "ANN")
+    assert [each["nick"] for each in only["users"]] == ["ann"]
+    assert only["channels"] == []
+    nobody = run("--db", incident, "--user", "nobody")
+    assert (nobody.exit_code, json.loads(nobody.stdout)["users"]) == (0, [])
+    assert "there was no user nobody" in nobody.stderr
 
 
-def test_documents_follow_the_schema(incident: Path) -> None:
-    """What is printed can be read by the types that the schema is made from."""
-    document = run("--db", incident).stdout
-    assert msgspec.json.decode(document, type=ServerSnapshot).position.id > 0
-    assert answer("--schema")["$defs"]["ChannelView"]["properties"]["topic"]
+def test_names_fold_as_in_the_log(tmp_path: Path) -> None:
+    """Which names count as the same is the log's casemapping, not this program's."""
+    world = World(config=make_config({"server": {"casemapping": "rfc1459"}}))
+    world.client("ann[x]").sends("JOIN #{a}", "TOPIC #{a} :t")
+    save(world, tmp_path / "log.db")
+    db = ["--db", tmp_path / "log.db"]
+    assert answer(*db, "--channel", "#[A]")["channels"][0]["name"] == "#{a}"
+    assert answer(*db, "--user", "ANN{X}")["users"][0]["nick"] == "ann[x]"
+    assert {each["what"] for each in answer(*db, "--blame", "#[A]")} >= {"topic", "mode +o"}
+    lines = run(*db, "--diff", at(0), at(9), "--human", "--channel", "#[A]").stdout
+    assert "topic: t on #{a}" in lines
+
+
+def test_documents_follow_the_schema(tmp_path: Path) -> None:
+    """Whatever is printed, of whatever log, is valid by the schema that --schema prints and docs/ publishes."""
+    world = World()
+    rng = Random(4)
+    for _ in range(600):
+        clients = [client for client in world.clients if not client.is_closed]
+        if len(clients) < 5:
+            newcomer(world, rng)
+        else:
+            rng.choice(clients).sends(random_line(rng))
+    world.clock.advance(60)
+    oper = world.oper("root")
+    oper.sends("KLINE 1h *@198.51.100.7 spam", "FILTER ADD block word no words", "JOIN #z", "MODE #z +bk a!*@* key")
+    save(world, tmp_path / "log.db")
+    db = ["--db", tmp_path / "log.db"]
+    schema = answer("--schema")
+    published = Path(__file__).parents[2] / "docs" / "slircd-replay.schema.json"
+    assert json.loads(published.read_text()) == schema, "run python docs/generate.py"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+    def valid(document: Any, shape: str) -> Any:
+        jsonschema.Draft202012Validator({**schema, "$ref": f"#/$defs/{shape}"}).validate(document)
+        return document
+
+    whole = valid(answer(*db), "ServerSnapshot")
+    for section in ("users", "channels", "accounts", "bans", "filters"):
+        assert whole[section], section
+    valid(answer(*db, "--user", "root"), "ServerSnapshot")
+    assert valid(answer(*db, "--diff", at(0), whole["at"]), "StateDiff")["changes"]
+    for each in answer(*db, "--blame", "#z"):
+        valid(each, "Blamed")
+    valid(answer(*db, "--verify"), "Verification")
+    with pytest.raises(jsonschema.ValidationError):
+        valid({**whole, "users": [{"nick": "x"}]}, "ServerSnapshot")
 
 
 def test_diff(incident: Path) -> None:
@@ -108,24 +160,86 @@ def test_diff(incident: Path) -> None:
     assert answer("--db", incident, "--diff", at(200), at(200))["changes"] == []
 
 
-def test_blame(incident: Path) -> None:
-    """Each thing that is set names its event, its time and its author; keys are masked."""
-    found = {(each["what"], each["value"]): each["by"] for each in answer("--db", incident, "--blame", "#ops")}
-    assert found["topic", "ours now"] == "bob"
-    assert found["mode +m", ""] == "bob"
-    assert found["mode +k", "*"] == "ann"
-    assert found["mode +n", ""] == "ann"
-    assert not any(what == "list b" for what, _ in found)
-    before = {each["what"] for each in answer("--db", incident, "--blame", "#ops", "--at", at(1))}
-    assert "list b" in before
-
-
 def test_verify(incident: Path) -> None:
     """Two replays agree, and a log out of order is found."""
-    assert answer("--db", incident, "--verify")["verified"] is True
+    found = answer("--db", incident, "--verify")
+    assert found["verified"] is True
+    assert found["events"] == found["last_id"]
     with sqlite3.connect(incident) as connection:
         connection.execute("UPDATE events SET sequence = 1 WHERE id = 5")
-    assert run("--db", incident, "--verify").exit_code == 7
+    result = run("--db", incident, "--verify")
+    assert result.exit_code == 7
+    assert "event 5 is out of order" in result.stderr
+
+
+def test_verify_looks_at_checkpoints(incident: Path) -> None:
+    """Good ones are named so; stale ones are no fault; damaged and wrong ones are, and say which."""
+    from slircd.replay.worker import Replay
+    from slircd.replay.worker import run as work
+
+    url = f"sqlite:///{incident}"
+    for until_id in (6, 9, 12):
+        work(Replay(url=url, until_id=until_id, keep=9))
+    checked = answer("--db", incident, "--verify")["checkpoints"]
+    assert [(each["event_id"], each["verdict"]) for each in checked] == [(6, "good"), (9, "good"), (12, "good")]
+
+    def with_change(change: str) -> tuple[int, list[str], str]:
+        with sqlite3.connect(incident) as connection:
+            kept = connection.execute("SELECT * FROM checkpoints WHERE event_id = 9").fetchone()
+            connection.execute(f"UPDATE checkpoints SET {change} WHERE event_id = 9")
+        result = run("--db", incident, "--verify")
+        with sqlite3.connect(incident) as connection:
+            connection.execute("DELETE FROM checkpoints WHERE event_id = 9")
+            connection.execute(f"INSERT INTO checkpoints VALUES ({', '.join('?' * len(kept))})", kept)
+        document = json.loads(result.stdout)
+        return result.exit_code, [each["verdict"] for each in document["checkpoints"]], result.stderr
+
+    assert with_change("version = 0") == (0, ["good", "stale", "good"], "")
+    for change, verdict in (("digest = 'x'", "wrong"), ("state = x'00'", "damaged"), ("checksum = 'x'", "damaged")):
+        status, verdicts, said = with_change(change)
+        assert (status, verdicts[1]) == (7, verdict)
+        assert "event 9" in said
+    other = "state = (SELECT state FROM checkpoints WHERE event_id = 6), checksum = (SELECT checksum FROM checkpoints WHERE event_id = 6)"
+    assert with_change(other)[:2] == (7, ["good", "damaged", "good"])
+
+
+def test_profile(incident: Path) -> None:
+    """Phases, events by type with counts and times, events a second; on stderr, and stdout is what it was."""
+    result = run("--db", incident, "--profile")
+    assert result.stdout == run("--db", incident).stdout
+    for words in ("load a checkpoint", "replay", "everything", "events replayed, ", "channel.topic_change"):
+        assert words in result.stderr
+    topics = next(line for line in result.stderr.splitlines() if line.startswith("channel.topic_change"))
+    assert topics.split()[1] == "2"
+
+
+def test_follow(incident: Path) -> None:
+    """New events come as lines of JSON, from a time on, of one channel, keys masked; a reader that goes ends it."""
+    command = Path(sys.executable).with_name("slircd-replay")
+    words = [str(command), "--db", str(incident), "--follow", "--at", at(60), "--channel", "#OPS"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        assert follower.stderr is not None
+        first = json.loads(follower.stdout.readline())
+        assert first["event_type"] == "channel.mode_change"
+        assert [change.get("param") for change in first["payload"]["changes"]] == ["bob", "*"]
+        assert json.loads(follower.stdout.readline())["payload"]["topic"] == "ours now"
+        for _ in range(3):
+            follower.stdout.readline()
+        with sqlite3.connect(incident) as connection:
+            last = connection.execute("SELECT * FROM events ORDER BY id DESC LIMIT 1").fetchone()
+            topic = '{"v":1,"nick":"bob","topic":"newer","set_by":"b!b@b","previous":"ours now"}'
+            row = (last[0] + 1, last[1], last[2] + 1, "channel.topic_change", last[4], "#ops", topic, last[7])
+            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        connection.close()
+        assert json.loads(follower.stdout.readline())["payload"]["topic"] == "newer"
+        follower.terminate()
+
+
+def test_progress_bar() -> None:
+    """How far, how fast, and how long still."""
+    assert bar(100, 10.0, 600, 12.0, 1100) == "[============            ] 600 of 1,100 events, 250/s, 2 s left"
+    assert bar(5, 1.0, 5, 1.0, 5).startswith("[    ")
 
 
 def test_errors_have_their_status(incident: Path, tmp_path: Path) -> None:
@@ -145,19 +259,27 @@ def test_errors_have_their_status(incident: Path, tmp_path: Path) -> None:
         (2, "is no time", ["--db", incident, "--at", "yesterday"]),
         (2, "lies after", ["--db", incident, "--diff", at(9), at(1)]),
         (2, "--human goes with", ["--db", incident, "--human"]),
+        (2, "do not go together", ["--db", incident, "--verify", "--blame", "#ops"]),
+        (2, "do not go together", ["--db", incident, "--channel", "#ops", "--user", "ann"]),
+        (3, "no such file", ["--db", incident, "--against", tmp_path / "python"]),
         (3, "no such file", ["--db", tmp_path / "none.db"]),
         (3, "cannot be read", ["--db", tmp_path / "text.db"]),
         (3, "cannot be read", ["--db", "nosuch://x"]),
         (4, "not a log", ["--db", tmp_path / "other.db"]),
         (4, "use the newer version", ["--db", newer]),
         (5, "event 8 is damaged", ["--db", damaged]),
+        (5, "event 8 is damaged", ["--db", damaged, "--blame", "#ops"]),
+        (5, "event 8 is damaged", ["--db", damaged, "--verify"]),
+        (5, "event 8 is damaged", ["--db", damaged, "--diff", at(0), at(9), "--human"]),
         (6, "the log begins at", ["--db", incident, "--at", "2020-01-01"]),
+        (6, "the log begins at", ["--db", incident, "--blame", "#ops", "--at", "2020-01-01"]),
+        (6, "the log begins at", ["--db", incident, "--diff", "2020-01-01", at(9), "--human"]),
     ):
         result = run(*arguments)
         assert (result.exit_code, result.stdout) == (status, ""), (arguments, result.output)
         assert word in result.stderr
     result = run("--db", damaged, "--skip-damaged")
-    assert result.exit_code == 0
+    assert result.exit_code == 8
     assert "2 damaged events were skipped: 8, " in result.stderr
     assert json.loads(result.stdout)["channels"]
 

@@ -62,7 +62,7 @@ def _makes(before: ev.Event, event: ev.Event) -> bool:
     return before.target == event.target and (
         (
             isinstance(before, ev.UserConnect)
-            and isinstance(event, ev.UserAccount | ev.UserModeChange | ev.UserAway | ev.MetadataSet)
+            and isinstance(event, ev.UserAccount | ev.UserModeChange | ev.UserAway | ev.UserAlwaysOn | ev.MetadataSet)
         )
         or (isinstance(before, ev.NickRegister) and isinstance(event, ACCOUNT_EVENTS))
         or (isinstance(before, ev.ChanRegister) and isinstance(event, ev.ChanFlags | ev.ChanSet))
@@ -85,6 +85,9 @@ def _nick_change(state: ServerState, event: ev.UserNickChange) -> None:
 
 
 @_admits(
+    ev.UserAttach,
+    ev.UserDetach,
+    ev.UserAlwaysOn,
     ev.UserDisconnect,
     ev.UserModeChange,
     ev.UserAway,

@@ -575,6 +575,9 @@ class Plugins(Section, frozen=True, kw_only=True):
             description='Plugin to the capabilities that it gets of those that it asks for; without an entry ["send"]'
         ),
     ] = field(default_factory=dict)
+    http_private: Annotated[
+        list[str], Meta(description="Plugins whose http_hosts may have private addresses, such as services of your own")
+    ] = field(default_factory=list)
     limits: PluginLimits = PluginLimits()
 
 

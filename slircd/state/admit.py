@@ -217,7 +217,8 @@ def _chan_is_registered(state: ServerState, event: ev.Event) -> None:
 
 @_admits(ev.MessagePrivmsg, ev.MessageNotice, ev.MessageTagmsg)
 def _message(state: ServerState, event: ev.Message) -> None:
-    if event.actor_uid not in state.users:
+    # A plugin that speaks as the server is no user.
+    if event.actor_uid not in state.users and not (event.actor_uid or "").startswith("plugin:"):
         raise NumericError(ERR_NOSUCHNICK, event.nick)
     if event.recipient_uid is None:
         _channel(state, event)

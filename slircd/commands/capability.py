@@ -31,9 +31,7 @@ MAX_REFUSED: Final = 100
 """Bytes of a refused request that are repeated to the client."""
 
 
-OF_HISTORY: Final = frozenset(
-    {"draft/chathistory", "draft/event-playback", "draft/message-redaction", "znc.in/playback"}
-)
+OF_HISTORY: Final = frozenset({"draft/chathistory", "draft/event-playback", "draft/message-redaction"})
 """What makes sense only where messages are kept."""
 
 

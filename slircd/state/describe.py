@@ -72,6 +72,22 @@ def who(event: ev.Event) -> str:
     return f"{nick} (ChanServ)" if event.actor_uid == "chanserv" and nick != "ChanServ" else nick
 
 
+def _banned(event: ev.ChannelBanAdd) -> str:
+    return f"banned {event.mask}" if event.mode == "b" else f"set +{event.mode} {event.mask}"
+
+
+def _unbanned(event: ev.ChannelBanRemove) -> str:
+    return f"unbanned {event.mask}" if event.mode == "b" else f"set -{event.mode} {event.mask}"
+
+
+DONE: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
+    ev.ChannelModeChange: lambda event: _modes(event).replace("mode ", "set ", 1),
+    ev.ChannelBanAdd: _banned,
+    ev.ChannelBanRemove: _unbanned,
+}
+"""What is told in other words where the words have a subject."""
+
+
 def tell(event: ev.Event) -> str | None:
     """Any event in words, with who and where: a line of an account of what happened; None for what tells nothing."""
     where = f" on {event.target}" if event.target and event.target.startswith("#") else ""
@@ -79,7 +95,8 @@ def tell(event: ev.Event) -> str | None:
         return f"{event.member} joined {event.name}" + (f" by {event.nick}" if event.nick != event.member else "")
     if isinstance(event, ev.ChannelPart):
         return f"{event.member} left {event.name}" + (f": {event.reason}" if event.reason else "")
-    words = describe(event)
+    done = DONE.get(type(event))
+    words = done(event) if done is not None else describe(event)
     if words is not None:
         return f"{who(event)} {words}{where}"
     teller = TELLERS.get(type(event))
@@ -89,10 +106,6 @@ def tell(event: ev.Event) -> str | None:
 TELLERS: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ev.UserConnect: lambda event: f"{event.nick} ({event.username}@{event.host}) connected",
     ev.UserDisconnect: lambda event: f"{event.nick} disconnected: {event.reason}",
-    ev.UserAttach: lambda event: f"{event.nick} has another client",
-    ev.UserDetach: lambda event: f"a client of {event.nick} has gone: {event.reason}",
-    ev.UserAlwaysOn: lambda event: f"{event.nick} {'stays' if event.on else 'does not stay'} without a client",
-    ev.MessageRedact: lambda event: f"{event.nick} took back a message to {event.to}",
     ev.UserNickChange: lambda event: f"{event.nick} is now {event.new_nick}",
     ev.UserAway: lambda event: f"{event.nick} is away: {event.message}" if event.message else f"{event.nick} is back",
     ev.UserAccount: lambda event: (

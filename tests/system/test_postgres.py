@@ -40,7 +40,7 @@ def test_daemon(tmp_path: Path, postgres: Postgres) -> None:
         bob.sends("JOIN #c")
         bob.until(" 332 bob #c :held back")
         shown = replay("--db", url, "--channel", "#c")
-        assert json.loads(shown.stdout)["found"][0]["topic"]["text"] == "held back"
+        assert json.loads(shown.stdout)["channels"][0]["topic"]["text"] == "held back"
         second = subprocess.run(
             [*twistd(), "-n", "--pidfile=", "slircd", "--config", str(daemon.config)],
             cwd=tmp_path,

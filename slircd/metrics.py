@@ -115,6 +115,11 @@ class _ServerCollector(Collector):
         yield GaugeMetricFamily(
             "slircd_degraded", "1 while the log cannot be written", value=float(server.bus.degraded)
         )
+        yield CounterMetricFamily(
+            "slircd_clock_held",
+            "Decisions whose time was that of the one before, because the clock had been set back",
+            value=server.bus.wall.held,
+        )
         yield GaugeMetricFamily("slircd_sequence", "Lamport sequence of the last event", value=server.bus.clock.value)
 
 

@@ -194,6 +194,7 @@ class EventBus(Service):
         self._subscriptions: list[Subscription] = []
         self._trouble: str | None = None
         self._full = False
+        self._clock_was_held = False
         self.live_digest: LiveDigest | None = None
         """The digest of the state, where somebody keeps one: it is told of each event before that is applied."""
         self.on_full: Callable[[bool], None] = _ignore
@@ -308,6 +309,8 @@ class EventBus(Service):
         # What cannot be stored refuses all of the decision; with one event, nothing is applied before it is encoded.
         encoded = {id(event): encode_payload(event) for event in events} if len(events) > 1 else {}
         timestamp = self.wall.stamp()
+        if self.wall.holding is not self._clock_was_held:
+            self._tell_of_the_clock()
         records: list[Record] = []
         rows: list[Row] = []
         try:
@@ -327,6 +330,17 @@ class EventBus(Service):
                 self._rebuild()
             raise
         return tuple(records), rows
+
+    def _tell_of_the_clock(self) -> None:
+        self._clock_was_held = held = self.wall.holding
+        if held:
+            behind_s = parse_timestamp(self.wall.last) - self._reactor.seconds()
+            log.warn(
+                "the clock was set back: it is {behind_s:.0f} s behind the log, whose time stands still until it is not",
+                behind_s=behind_s,
+            )
+        else:
+            log.info("the clock has caught up with the log, whose time goes on")
 
     def _stamp(self, event: Event, payload: str, timestamp: str) -> tuple[Record, Row]:
         session_id = self.session_id

@@ -64,7 +64,7 @@ class LamportClock:
 class WallClock:
     """Timestamps for the log: a clock that steps back is held at the last timestamp until it has caught up."""
 
-    __slots__ = ("_now", "_prefix", "_second", "held", "last")
+    __slots__ = ("_now", "_prefix", "_second", "held", "holding", "last")
 
     def __init__(self, now: Callable[[], float], last: str = "") -> None:
         """`now` gives seconds since the epoch; `last` is the newest timestamp that the log already has."""
@@ -74,6 +74,8 @@ class WallClock:
         self.last = last
         self.held = 0
         """How many timestamps were held because the clock stood before the last one."""
+        self.holding = False
+        """Whether the newest one was."""
 
     def stamp(self) -> str:
         """The current moment in the log's form, never before one given out earlier."""
@@ -85,6 +87,8 @@ class WallClock:
         text = f"{self._prefix}{int((now - second) * 1_000_000):06d}Z"
         if text < self.last:
             self.held += 1
+            self.holding = True
             return self.last
+        self.holding = False
         self.last = text
         return text

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from slircd.events import checkpoints, selection
 from slircd.events.checkpoints import Checkpoint
+from slircd.events.database import parse_url, words_of
 from slircd.events.interface import Start
 from slircd.events.row import Head, Row
 from slircd.events.schema import EVENTS, HEAD_REVISION
 from slircd.events.selection import Selection
-from slircd.events.url import parse_url
 from slircd.state.model import ServerState
 
 
@@ -68,7 +68,7 @@ class LogReader:
             self._check_schema(self._connection, shown)
         except (SQLAlchemyError, OSError, ImportError) as error:
             self.close()
-            raise NoLog(f"{shown} cannot be read: {getattr(error, 'orig', None) or error}") from None
+            raise NoLog(f"{shown} cannot be read: {words_of(error)}") from None
         except LogError:
             self.close()
             raise
@@ -133,14 +133,26 @@ class LogReader:
             raise RuntimeError("the log is not open")
         return self._connection
 
+    @contextmanager
+    def _asking(self) -> Iterator[Connection]:
+        """The connection, for one question; afterwards nothing of the database is held.  Raises NoLog."""
+        connection = self._opened
+        driver: Any = connection.dialect.loaded_dbapi
+        try:
+            yield connection
+            connection.rollback()
+        except (SQLAlchemyError, driver.Error) as error:
+            with suppress(SQLAlchemyError, driver.Error):
+                connection.rollback()
+            shown = self._url.render_as_string(hide_password=True)
+            raise NoLog(f"{shown} cannot be read: {words_of(error)}") from None
+
     # --- checkpoints ----------------------------------------------------------------------------------------------
 
     def checkpoints(self) -> list[Checkpoint]:
         """The log's checkpoints, its base among them, the oldest first."""
-        try:
-            return list(checkpoints.find(self._opened))[::-1] if checkpoints.exist(self._opened) else []
-        finally:
-            self._opened.rollback()
+        with self._asking() as connection:
+            return list(checkpoints.find(connection))[::-1] if checkpoints.exist(connection) else []
 
     def start(
         self,
@@ -151,26 +163,18 @@ class LogReader:
         ignored: list[str] | None = None,
     ) -> Start:
         """Where a replay that leads to `until_id` or `until` begins (events.checkpoints.newest)."""
-        try:
-            return checkpoints.newest(
-                self._opened, until_id=until_id, until=until, only_base=only_base, ignored=ignored
-            )
-        finally:
-            self._opened.rollback()
+        with self._asking() as connection:
+            return checkpoints.newest(connection, until_id=until_id, until=until, only_base=only_base, ignored=ignored)
 
     def base(self) -> Checkpoint | None:
         """The base, if the beginning of the log was removed by retention."""
-        try:
-            return checkpoints.find_base(self._opened) if checkpoints.exist(self._opened) else None
-        finally:
-            self._opened.rollback()
+        with self._asking() as connection:
+            return checkpoints.find_base(connection) if checkpoints.exist(connection) else None
 
     def load(self, checkpoint: Checkpoint) -> ServerState:
         """The state of a checkpoint.  Raises DamagedCheckpoint."""
-        try:
-            return checkpoints.load(self._opened, checkpoint)
-        finally:
-            self._opened.rollback()
+        with self._asking() as connection:
+            return checkpoints.load(connection, checkpoint)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -193,21 +197,19 @@ class LogReader:
         return self._one(select(EVENTS).order_by(EVENTS.c.id).limit(1))
 
     def _one(self, query: Select[Any]) -> Head:
-        row = self._opened.execute(query).first()
-        self._opened.rollback()
+        with self._asking() as connection:
+            row = connection.execute(query).first()
         return Head(0, 0, "") if row is None else Head(row.id, row.sequence, row.timestamp)
 
     def select(self, query: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
         """What a query of the caller's own finds, all at once: it has to set limits itself."""
-        found = self._opened.execute(query, dict(parameters or {})).fetchall()
-        self._opened.rollback()
-        return found
+        with self._asking() as connection:
+            return connection.execute(query, dict(parameters or {})).fetchall()
 
     def last_id(self, until: str, *, inclusive: bool = True) -> int:
         """The id of the newest row that is not later than `until`, or (not `inclusive`) earlier; 0 if there is none."""
-        found = selection.last_id(self._opened, until, inclusive=inclusive)
-        self._opened.rollback()
-        return found
+        with self._asking() as connection:
+            return selection.last_id(connection, until, inclusive=inclusive)
 
     def rows(self, **wanted: Unpack[Selection]) -> Iterator[Row]:
         """The selected rows, in order; read in batches, so the caller may stop whenever it has enough."""
@@ -219,7 +221,8 @@ class LogReader:
 
     def batches(self, **wanted: Unpack[Selection]) -> Iterator[list[tuple[Any, ...]]]:
         """As `raw_rows`, a batch at a time; between two batches nothing of the database is held."""
-        return selection.batches(self._opened, wanted)
+        with self._asking() as connection:
+            yield from selection.batches(connection, wanted)
 
 
 def _quoted(path: Path) -> str:

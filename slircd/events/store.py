@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -29,13 +30,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from slircd.events import checkpoints
+from slircd.events.database import parse_url, words_of
 from slircd.events.history import SQLHistoryReader
 from slircd.events.interface import Start, ignore_commit, ignore_text
-from slircd.events.migrate import ensure_schema
+from slircd.events.migrate import SchemaError, ensure_schema
 from slircd.events.pages import MESSAGE_TYPES, HistoryReader, is_direct, sides_of
 from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.events.schema import CREDENTIALS, EVENTS
-from slircd.events.url import parse_url
 
 T = TypeVar("T")
 
@@ -101,9 +102,12 @@ class SQLStore:
         except _InUse:
             self._release()
             raise StoreError(f"the log {self._shown_url} is in use by another slircd") from None
-        except (SQLAlchemyError, OSError, ImportError) as error:
+        except (StoreError, SchemaError):
             self._release()
-            raise StoreError(f"the database {self._shown_url} cannot be used: {_words(error)}") from error
+            raise
+        except self._troubles(OSError, ImportError) as error:
+            self._release()
+            raise StoreError(f"the database {self._shown_url} cannot be used: {words_of(error)}") from error
         except Exception:
             self._release()
             raise
@@ -123,12 +127,21 @@ class SQLStore:
         """A connection for writing; on PostgreSQL it holds the log's advisory lock for as long as it is open."""
         connection = self._opened.connect()
         if self._url.get_backend_name() == "postgresql":
+            encoding = connection.execute(text("SHOW server_encoding")).scalar()
+            if encoding != "UTF8":
+                _discard(connection)
+                raise StoreError(f"the database {self._shown_url} has the encoding {encoding}, a log needs UTF8")
             locked = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}).scalar()
             connection.commit()
             if not locked:
                 _discard(connection)
                 raise _InUse
         return connection
+
+    def _troubles(self, *others: type[Exception]) -> tuple[type[Exception], ...]:
+        """What a database that does not do as it is told raises: SQLAlchemy's errors, or the driver's own."""
+        driver: Any = None if self._engine is None else self._engine.dialect.loaded_dbapi
+        return (SQLAlchemyError, *others) if driver is None else (SQLAlchemyError, driver.Error, *others)
 
     def _release(self) -> None:
         _discard(self._writer)
@@ -194,15 +207,24 @@ class SQLStore:
 
     # --- reading, blocking ----------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A connection to read with.  Raises StoreError where the database is damaged or away."""
+        try:
+            with self._opened.connect() as connection:
+                yield connection
+        except self._troubles() as error:
+            raise StoreError(f"the log {self._shown_url} cannot be read: {words_of(error)}") from error
+
     def head(self) -> Head:
         """The newest committed row."""
-        with self._opened.connect() as connection:
+        with self._reading() as connection:
             return _read_head(connection)
 
     def start(self) -> Start:
         """Where a replay of the log begins: its newest good checkpoint.  Raises DamagedBase."""
         ignored: list[str] = []
-        with self._opened.connect() as connection:
+        with self._reading() as connection:
             start = checkpoints.newest(connection, ignored=ignored)
         for why in ignored:
             log.warn("{why}", why=why)
@@ -215,7 +237,7 @@ class SQLStore:
     def batches(self, after_id: int = 0) -> Iterator[Sequence[tuple[Any, ...]]]:
         """As `read`, a batch of the driver's own tuples at a time."""
         query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id")).order_by(EVENTS.c.id).limit(READ_BATCH)
-        with self._opened.connect() as connection:
+        with self._reading() as connection:
             while True:
                 cursor: Any = connection.execute(query, {"after_id": after_id}).cursor
                 rows = cursor.fetchall()
@@ -228,7 +250,7 @@ class SQLStore:
 
     def read_credentials(self) -> list[Credential]:
         """All committed credentials."""
-        with self._opened.connect() as connection:
+        with self._reading() as connection:
             return [Credential(*row) for row in connection.execute(select(CREDENTIALS))]
 
     def query_by_target(
@@ -324,7 +346,6 @@ class SQLStore:
         rewrites: Sequence[Rewrite],
     ) -> Connection | None:
         """Write one transaction, for as long as it takes; None if it never will be written."""
-        connection_error = self._opened.dialect.loaded_dbapi.Error
         delay = FIRST_RETRY_S
         deadline: float | None = None
         troubled = False
@@ -348,13 +369,13 @@ class SQLStore:
                 _discard(connection)
                 self._call_in_reactor(self._fatal, str(error))
                 return None
-            except (SQLAlchemyError, connection_error, _InUse) as error:
+            except self._troubles(_InUse) as error:
                 # Behind _InUse stands, most likely, our own session of before, whose end the server has not seen yet.
                 _discard(connection)
                 connection = None
                 if not troubled:
                     troubled = True
-                    self._call_in_reactor(self._trouble, _words(error))
+                    self._call_in_reactor(self._trouble, words_of(error))
                 if self._closing.is_set():
                     deadline = deadline or time.monotonic() + CLOSE_PATIENCE_S
                     if time.monotonic() > deadline:
@@ -512,8 +533,3 @@ def _discard(connection: Connection | None) -> None:
             connection.close()
         except SQLAlchemyError:
             pass
-
-
-def _words(error: BaseException) -> str:
-    """What a driver says, on one line."""
-    return " ".join(str(getattr(error, "orig", None) or error).split())

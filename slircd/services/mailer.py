@@ -5,23 +5,18 @@ from __future__ import annotations
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ProcessDone
-from twisted.internet.protocol import Factory, ProcessProtocol
-from twisted.mail.smtp import ESMTPSender
+from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from slircd.security.client_tls import client_tls
 
 if TYPE_CHECKING:
     from slircd.config.sections import Mail
-
-
-TIMEOUT_S: Final = 60
-"""Seconds that an SMTP server has for each answer."""
 
 
 class MailError(Exception):
@@ -96,10 +91,12 @@ class SMTPMailer:
 
     def send(self, to: str, subject: str, text: str) -> Deferred[None]:
         """Hand the mail to the server."""
+        from slircd.services.smtp import SenderFactory  # only for who sends mail: it costs a start its time
+
         config = self._config
         done: Deferred[Any] = Deferred()
         mail = BytesIO(compose(config.sender, to, subject, text))
-        factory = _SenderFactory(config, self._password, to, mail, done)
+        factory = SenderFactory(config, self._password, to, mail, done)
         endpoint: Any = HostnameEndpoint(self._reactor, config.smtp_host.encode(), config.smtp_port, timeout=30)
         if config.smtp_tls == "tls":
             endpoint = wrapClientTLS(client_tls(config.smtp_host), endpoint)
@@ -114,43 +111,3 @@ def _failed(failure: Failure, done: Deferred[Any]) -> None:
 
 def _as_mail_error(failure: Failure) -> None:
     raise MailError(failure.getErrorMessage())
-
-
-class _SenderFactory(Factory):
-    """One mail to one recipient."""
-
-    noisy = False
-    domain = b"slircd"
-
-    def __init__(self, config: Mail, password: str | None, to: str, mail: BytesIO, done: Deferred[Any]) -> None:
-        self.fromEmail = config.sender
-        self.toEmail = [to.encode()]
-        self.file = mail
-        self.result = done
-        self.retries = 0
-        self.sendFinished = False
-        self.currentProtocol: Any = None
-        self._config = config
-        self._password = password
-
-    def buildProtocol(self, addr: object) -> Any:
-        config = self._config
-        starttls = config.smtp_tls == "starttls"
-        context = client_tls(config.smtp_host) if starttls else None
-        username = config.smtp_username.encode() if config.smtp_username else None
-        secret = (self._password or "").encode()
-        protocol = _Sender(username, secret, context, self.domain)
-        protocol.requireTransportSecurity = starttls
-        protocol.requireAuthentication = username is not None
-        protocol.timeout = TIMEOUT_S  # type: ignore[assignment]  # its default is None
-        protocol.factory = self
-        self.currentProtocol = protocol
-        return protocol
-
-
-class _Sender(ESMTPSender):
-    def connectionLost(self, reason: Any = None) -> None:
-        super().connectionLost(reason)
-        done: Deferred[Any] = self.factory.result
-        if not done.called:
-            done.errback(reason)

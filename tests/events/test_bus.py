@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 
 from slircd.events import bus as bus_module
 from slircd.events.bus import ClockBehindLog, Decision, EventBus, Record, StoreUnavailable
@@ -93,6 +98,42 @@ def test_clock_that_steps_back_is_held() -> None:
     later.bus.emit([away(1, "x")])
     assert later.store.rows[1].timestamp == later.store.rows[0].timestamp
     assert later.bus.wall.held == 1
+
+
+def test_clock_that_is_set_back_is_told_of() -> None:
+    """Once when it happens and once when it is over, however many events come between."""
+    bench = Bench()
+    told: list[str] = []
+    with logged_into(told):
+        bench.bus.emit([connect(1)])
+        bench.clock.rightNow -= 3600
+        for text in ("a", "b", "c"):
+            bench.clock.advance(1)
+            bench.bus.emit([away(1, text)])
+        bench.clock.advance(7200)
+        bench.bus.emit([away(1, "d")])
+    stamps = [row.timestamp for row in bench.store.rows]
+    assert stamps == sorted(stamps)
+    assert len(set(stamps)) == 2
+    assert bench.bus.wall.held == 3
+    assert [text.partition(":")[0] for text in told] == [
+        "the clock was set back",
+        "the clock has caught up with the log, whose time goes on",
+    ]
+
+
+@contextmanager
+def logged_into(told: list[str]) -> Iterator[None]:
+    """Collects what is logged."""
+
+    def observe(event: Any) -> None:
+        told.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observe)
 
 
 def test_log_from_the_future() -> None:

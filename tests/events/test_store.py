@@ -280,20 +280,6 @@ class PostgresTests(StoreContract, unittest.TestCase):
         self.calls.wait(lambda: self.written() == 29)
         assert [item.id for item in self.store.read()] == list(range(1, 30))
 
-    def test_server_stops_and_starts(self) -> None:
-        """While the server is down there is trouble; when it is back, everything is written, once, in order."""
-        self.store.append([row(1)])
-        self.calls.wait(lambda: self.written() == 1)
-        self.postgres.stop()
-        try:
-            for number in range(2, 20):
-                self.store.append([row(number)])
-            self.calls.wait(lambda: bool(self.calls.trouble))
-        finally:
-            self.postgres.start()
-        self.calls.wait(lambda: self.written() == 19 and self.calls.trouble[-1] is None)
-        assert [item.id for item in self.store.read()] == list(range(1, 20))
-
     def test_foreign_rows(self) -> None:
         """Rows that this server did not write are found after a lost connection, and stop it for good."""
         self.store.append([row(1)])

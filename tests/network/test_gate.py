@@ -3,6 +3,7 @@
 from unittest.mock import patch
 
 from slircd.events import bus as bus_module
+from slircd.events import codec
 from tests.harness import FakeClient, ServerTestCase, World, make_config
 
 
@@ -49,6 +50,20 @@ class Gate(ServerTestCase):
         self.assertIn(":ann!~ann@192.0.2.1 JOIN #a", lines)
         self.assertNotIn(":ann!~ann@192.0.2.1 JOIN #b", lines)
         self.assertGreater(self.world.store.rows[-1].id, first)
+
+    def test_what_cannot_be_stored_is_refused(self) -> None:
+        """Its client gets an error and stays; nothing of it is applied, written or shown, and nothing else is lost."""
+        ann, bob = self.on_channel("#c", "@ann", "bob")
+        before = len(self.world.store.rows)
+        with patch.object(codec, "MAX_PAYLOAD", 100):
+            ann.sends("TOPIC #c :" + "x" * 200)
+        [error] = ann.lines()
+        self.assertIn("channel.topic_change: payload of 275 bytes, at most 100 are allowed", error)
+        self.assertReceives(bob)
+        self.assertEqual(len(self.world.store.rows), before)
+        self.assertIsNone(self.world.state.channels["#c"].topic)
+        ann.sends("TOPIC #c :short")
+        self.assertReceives(bob, ":ann!~ann@192.0.2.1 TOPIC #c :short")
 
     def test_crash_loses_what_nobody_saw(self) -> None:
         """After a crash the log has every change that a client was told of."""

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 DEADLINE_S = 60
 """How long any condition may take on the slowest machine; nothing waits that long when all is well."""
@@ -106,17 +107,26 @@ class Daemon:
             text=True,
             pass_fds=self.passed,
         )
-        self._lines = queue.Queue()
-        threading.Thread(target=self._read, args=(self._process, self._lines), daemon=True).start()
+        assert self._process.stdout is not None
+        self._listen(self._process.stdout)
         self.wait_for_output(r"slircd \S+ is up")
         return self
 
+    def _listen(self, output: IO[str]) -> None:
+        """Take what it says from here on."""
+        self._lines = queue.Queue()
+        threading.Thread(target=self._read, args=(output, self._lines), daemon=True).start()
+
     @staticmethod
-    def _read(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+    def _read(output: IO[str], lines: queue.Queue[str | None]) -> None:
+        for line in output:
             lines.put(line)
         lines.put(None)
+
+    def _drain(self) -> None:
+        """Take what it said to its end."""
+        while (line := self._lines.get(timeout=DEADLINE_S)) is not None:
+            self.output.append(line)
 
     def wait_for_output(self, pattern: str) -> str:
         """The next line of its output that matches."""
@@ -143,8 +153,7 @@ class Daemon:
         assert self._process is not None
         status = self._process.wait(DEADLINE_S)
         assert self._process.stdout is not None
-        while (line := self._lines.get(timeout=DEADLINE_S)) is not None:
-            self.output.append(line)
+        self._drain()
         self._process.stdout.close()
         return status
 

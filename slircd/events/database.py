@@ -1,4 +1,4 @@
-"""The URL of a log: which databases there are, and the drivers that slircd is made for."""
+"""The databases that a log can be in: their URLs, their drivers, and what they say when something is wrong."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def parse_url(text: str) -> URL:
             f"{url.drivername!r} is no database for a log: sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME"
         )
     return url.set(drivername=wanted)
+
+
+def words_of(error: BaseException) -> str:
+    """What a database says, on one line."""
+    return " ".join(str(getattr(error, "orig", None) or error).split())

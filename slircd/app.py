@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -75,6 +75,9 @@ from slircd.services.mailer import Mailer, SendmailMailer, SMTPMailer
 from slircd.state.feed import Damaged
 from slircd.state.refold import CasemappingChange
 from slircd.systemd import ManagerService, Notifier, from_environment
+
+if TYPE_CHECKING:
+    from slircd.security.outgoing import Outgoing
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -145,6 +148,13 @@ def make_blocklists(config: Config, reactor: Any) -> BlockLists | None:
     from twisted.names.client import createResolver
 
     return BlockLists(config.dnsbl, createResolver(), reactor)
+
+
+def make_outgoing(reactor: Any, allow_private: bool) -> Outgoing:
+    """An HTTP client for what plugins ask; imported only when one does."""
+    from slircd.security.outgoing import Outgoing
+
+    return Outgoing(reactor, allow_private=allow_private)
 
 
 def make_mailer(config: Config, reactor: Any) -> Mailer | None:
@@ -297,7 +307,7 @@ class SlircdService(Tree):
             threads,
             server,
             listeners,
-            PluginManager(server, in_thread=deferToThread),
+            PluginManager(server, in_thread=deferToThread, outgoing=lambda private: make_outgoing(reactor, private)),
             *self._admin(config, reactor),
             housekeeping,
             Signals(reactor, self.rehash),

@@ -17,7 +17,13 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 from prometheus_client.registry import Collector
 from sqlalchemy.engine import make_url
 
@@ -67,6 +73,7 @@ class Metrics:
         self.registry.register(_TrafficCollector(server))
         self.registry.register(_DiskCollector(server, certificates))
         self.registry.register(_HousekeepingCollector(server))
+        self.registry.register(_PluginCollector(server))
 
     def committed(self, last_id: int, rows: int, seconds: float) -> None:
         """A commit is done."""
@@ -243,3 +250,36 @@ class _HousekeepingCollector(Collector):
         yield GaugeMetricFamily(
             "slircd_checkpoint_bytes", "Size of the newest checkpoint of this run", value=housekeeping.size_bytes
         )
+
+
+class _PluginCollector(Collector):
+    """What plugins do; the label is a plugin's name, and operators decide which there are."""
+
+    def __init__(self, server: IRCServer) -> None:
+        self._server = server
+
+    def collect(self) -> Iterator[Metric]:
+        manager = self._server.extensions.manager
+        infos = [] if manager is None else manager.infos()
+        up = GaugeMetricFamily("slircd_plugin_up", "1 while the plugin runs", labels=["plugin"])
+        calls = CounterMetricFamily("slircd_plugin_calls", "Commands, services and timers", labels=["plugin"])
+        events = CounterMetricFamily("slircd_plugin_events", "Events that it was given", labels=["plugin"])
+        errors = CounterMetricFamily("slircd_plugin_errors", "Handlers that failed", labels=["plugin"])
+        faults = CounterMetricFamily("slircd_plugin_faults", "Faults by kind", labels=["plugin", "kind"])
+        restarts = CounterMetricFamily("slircd_plugin_restarts", "Restarts after faults", labels=["plugin"])
+        denied = CounterMetricFamily("slircd_plugin_denied", "Calls without the capability", labels=["plugin"])
+        memory = GaugeMetricFamily("slircd_plugin_lua_bytes", "Memory of Lua", labels=["plugin"])
+        latency = HistogramMetricFamily("slircd_plugin_job_seconds", "How long its jobs take", labels=["plugin"])
+        for info in infos:
+            name = [info["name"]]
+            up.add_metric(name, float(info["state"] == "running"))
+            calls.add_metric(name, info["calls"])
+            events.add_metric(name, info["events"])
+            errors.add_metric(name, info["errors"])
+            restarts.add_metric(name, info["restarts"])
+            denied.add_metric(name, info["denied"])
+            memory.add_metric(name, info["lua_bytes"])
+            for kind, count in info["faults"].items():
+                faults.add_metric([info["name"], kind], count)
+            latency.add_metric(name, *manager.latency(info["name"]) if manager is not None else ([], 0.0))
+        yield from (up, calls, events, errors, faults, restarts, denied, memory, latency)

@@ -34,7 +34,7 @@ def facts_of(row: Row) -> list[Fact]:
         return [("INVITE", event.member)]
     if kind == "oper.kill":
         return [("KILL", event.member)]
-    if kind == "user.disconnect":
+    if kind in ("user.disconnect", "user.detach"):
         return [("QUIT", event.nick, event.reason)]
     if kind == "user.away":
         return [("AWAY", event.nick, event.message)]
@@ -60,7 +60,8 @@ def facts_of_line(line: str) -> list[Fact]:
     if verb in ("JOIN", "PART"):
         return [(verb, words[0], source)]
     if verb == "PRIVMSG":
-        return [(verb, source, words[0], trailing)]
+        # Clients without server-time are shown the time of what was said before.
+        return [(verb, source, words[0], re.sub(r"^\[[0-9: -]+\] ", "", trailing))]
     if verb == "KICK":
         return [(verb, words[0], words[1])]
     if verb in ("NICK", "QUIT", "SETNAME"):

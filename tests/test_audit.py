@@ -7,6 +7,7 @@ back.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from random import Random
 
 import pytest
@@ -62,6 +63,9 @@ def random_line(rng: Random) -> str:
         f"CHATHISTORY LATEST {rng.choice([channel, nick])} * 5",
         "CHATHISTORY TARGETS timestamp=2020-01-01T00:00:00.000Z timestamp=2040-01-01T00:00:00.000Z 5",
         "NS SET NOHISTORY ON",
+        f"NS SET {rng.choice(['ALWAYS-ON', 'MULTICLIENT'])} {rng.choice(['ON', 'OFF', 'DEFAULT'])}",
+        f"NS CLIENTS LOGOUT {rng.choice(['1', '2', 'ALL'])}",
+        f"PRIVMSG *playback :PLAY {channel} 0",
         f"REDACT {channel} {rng.randrange(400):x}-run-0 {word}",
         f"MARKREAD {rng.choice([channel, nick])} timestamp=202{rng.randrange(5)}-01-01T00:00:00.000Z",
         f"CS SET {channel} HISTORY {rng.choice(['ON', 'OFF', 'JOINED'])}",
@@ -103,8 +107,12 @@ def newcomer(world: World, rng: Random) -> FakeClient:
     client = world.connect(f"192.0.2.{rng.randint(1, 9)}", tls=rng.random() < 0.3)
     if rng.random() < 0.5:
         client.sends(
-            "CAP REQ :extended-join away-notify chghost account-notify invite-notify setname message-tags draft/message-redaction draft/read-marker"
+            "CAP REQ :extended-join away-notify chghost account-notify invite-notify setname message-tags "
+            "draft/message-redaction draft/read-marker"
         )
+    if rng.random() < 0.4:
+        blob = b64encode(f"\0{rng.choice(NICKS)}\0password1".encode()).decode()
+        client.sends("CAP REQ sasl", "AUTHENTICATE PLAIN", f"AUTHENTICATE {blob}")
     client.sends(f"NICK {rng.choice(NICKS)}{rng.choice(['', '_', '1'])}", "USER u 0 * :Real name", "CAP END")
     return client
 
@@ -113,7 +121,16 @@ def newcomer(world: World, rng: Random) -> FakeClient:
 def test_no_change_without_an_event(seed: int) -> None:
     """400 random commands: a changed digest without an event is a failure, and so is a state that is not the log's."""
     rng = Random(seed)
-    world = World(config=make_config({"history": {"channels": seed % 2 == 0, "direct": seed % 2 == 0}}))
+    keeps = seed % 2 == 0
+    world = World(
+        config=make_config(
+            {
+                "history": {"channels": keeps, "direct": keeps},
+                "bouncer": {"always_on": "opt-in" if keeps else "opt-out"},
+                "accounts": {"sasl_plain_without_tls": True},
+            }
+        )
+    )
     before, count = digest(world.state), len(world.store.rows)
     for _ in range(400):
         clients = [client for client in world.clients if not client.is_closed]

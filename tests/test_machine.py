@@ -121,6 +121,10 @@ class Network(RuleBasedStateMachine):
         user = self.world.state.users.get(other.uid)
         client.sends(f"PRIVMSG {user.nick if user else 'x'} :{text}", "CHATHISTORY LATEST #a * 10")
 
+    @rule(client=clients, word=st.sampled_from(["ON", "OFF"]))
+    def stays(self, client: FakeClient, word: str) -> None:
+        client.sends("NS REGISTER password", f"NS SET ALWAYS-ON {word}")
+
     # --- what the world does ------------------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([1, 30, 61]))
@@ -167,7 +171,7 @@ class Network(RuleBasedStateMachine):
         assert set(server.channels.namedServices) == set(state.channels)
         for key, channel in state.channels.items():
             sessions = {session.uid for session in server.channels.get(key).sessions}
-            assert sessions == set(channel.members)
+            assert sessions == {uid for uid in channel.members if state.users[uid].clients}
 
     @invariant()
     def check_received(self) -> None:

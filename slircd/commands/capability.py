@@ -31,7 +31,9 @@ MAX_REFUSED: Final = 100
 """Bytes of a refused request that are repeated to the client."""
 
 
-OF_HISTORY: Final = frozenset({"draft/chathistory", "draft/event-playback", "draft/message-redaction"})
+OF_HISTORY: Final = frozenset(
+    {"draft/chathistory", "draft/event-playback", "draft/message-redaction", "znc.in/playback"}
+)
 """What makes sense only where messages are kept."""
 
 

@@ -25,6 +25,15 @@ class Manager(Protocol):
     def info_lines(self, name: str) -> list[str]:
         """All that is known of one plugin."""
 
+    def info(self, name: str) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def infos(self) -> list[dict[str, Any]]:
+        """The same of every plugin."""
+
+    def latency(self, name: str) -> tuple[list[tuple[str, float]], float]:
+        """The histogram of a plugin's jobs: cumulative buckets, and the sum of seconds."""
+
     async def load(self, name: str, actor: str, nick: str) -> list[str]:
         """Load a plugin; what is to be told of it."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 
+from slircd.commands.backlog import PLAYBACK, playback
 from slircd.commands.delivery import Said, Spoken, deliver_to_channel, deliver_to_user, echo
 from slircd.commands.registry import Context, command, targets
 from slircd.rules.history import decide_message, is_kept_of_channel, is_kept_of_users, is_worth_keeping
@@ -49,6 +50,8 @@ def privmsg(ctx: Context, to: str = "", text: str = "") -> Coroutine[Any, Any, N
 
     Sends a message to users, channels, or a channel's members from a prefix up (@#channel).
     """
+    if to.lower() == PLAYBACK and text:
+        return playback(ctx, text)
     service = SERVICES.get(ctx.state.fold(to))
     if service is not None and text:
         # What is said to a service may be a secret: it is neither passed on nor echoed.

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from slircd.about import version
+from slircd.commands.attach import attach, show_missed, show_place, user_to_share
 from slircd.commands.features import mode_letters
 from slircd.commands.messaging import is_filtered
 from slircd.commands.metadata import send_own_metadata
@@ -16,7 +17,8 @@ from slircd.commands.server_info import send_isupport, send_lusers, send_motd
 from slircd.events.clock import format_timestamp
 from slircd.events.types import Event, MetadataSet
 from slircd.rules.account import login_events
-from slircd.rules.user import NewUser, away_event, check_nick, decide_connect, decide_disconnect, decide_nick
+from slircd.rules.bouncer import decide_arriving_always_on, may_wait_for
+from slircd.rules.user import NewUser, away_event, check_nick, decide_connect, decide_nick
 from slircd.wire.message import truncate_utf8
 from slircd.wire.names import clean_username, valid_host
 from slircd.wire.numerics import (
@@ -39,6 +41,7 @@ from slircd.wire.numerics import (
 if TYPE_CHECKING:
     from slircd.network.server import IRCServer
     from slircd.network.session import Session
+    from slircd.state.model import User
 
 
 class Step(enum.Enum):
@@ -168,7 +171,13 @@ async def nick(ctx: Context, wanted: str = "") -> None:
         return
     registration = _registration(ctx)
     registration.wanted = wanted
-    check_nick(ctx.state, wanted, max_length)
+    try:
+        check_nick(ctx.state, wanted, max_length)
+    except NumericError:
+        # Who proves to own the account of the nick's user becomes a client of it; only the end of the registration
+        # tells who does not.
+        if not may_wait_for(ctx.state, ctx.config.bouncer, wanted):
+            raise
     _check_held(ctx, wanted)
     _check_likeness(ctx, wanted)
     registration.nick = wanted
@@ -245,7 +254,9 @@ def quit_(ctx: Context, reason: str = "") -> None:
     text = truncate_utf8(reason, ctx.config.limits.quitlen)
     if text and ctx.session.is_registered and is_filtered(ctx, text):
         text = ""
-    ctx.session.close(f"Quit: {text}" if text else "Client quit")
+    reason = f"Quit: {text}" if text else "Client quit"
+    farewell = f":{ctx.user.source} QUIT :{reason}" if ctx.session.is_registered else ""
+    ctx.session.close(reason, farewell=farewell)
 
 
 # --- completing ---------------------------------------------------------------------------------------------------
@@ -276,9 +287,13 @@ async def register_if_complete(ctx: Context) -> None:
         session.end_sasl()
         ctx.reply(ERR_SASLABORTED)
     session.certfp = session.fingerprint()
+    real_host = _as_parameter(session.hostname or session.address or "localhost")
+    shared = user_to_share(ctx, registration.nick)
+    if shared is not None:
+        await _share(ctx, shared, registration, real_host)
+        return
     uid, number = server.users.new_uid()
     host, modes = _host_and_modes(server, session)
-    real_host = _as_parameter(session.hostname or session.address or "localhost")
     new = NewUser(
         uid=uid,
         number=number,
@@ -304,11 +319,33 @@ async def register_if_complete(ctx: Context) -> None:
     finally:
         if uid not in server.state.users:
             server.users.detach(uid, session)
+    _take_away(session, registration)
     if _is_closed(session):
-        await ctx.emit(decide_disconnect(server.state, uid, uid, "Connection closed"))
+        session.release(uid, "Connection closed")
         return
     session.registered_as(uid)
     _welcome(ctx)
+
+
+def _take_away(session: Session, registration: Registration) -> None:
+    session.away = registration.away or None
+    session.away_since_s = session.server.reactor.seconds()
+
+
+async def _share(ctx: Context, user: User, registration: Registration, real_host: str) -> None:
+    """The client becomes one of a user who is there."""
+    since = user.detached_at
+    _take_away(ctx.session, registration)
+    try:
+        if not await attach(ctx, user, real_host):
+            return
+    except NumericError:
+        registration.nick = None
+        registration.take(Step.REFUSED)
+        raise
+    _welcome(ctx)
+    show_place(ctx)
+    await show_missed(ctx, since)
 
 
 def _decide_arrival(ctx: Context, new: NewUser) -> Iterator[Event]:
@@ -318,6 +355,7 @@ def _decide_arrival(ctx: Context, new: NewUser) -> Iterator[Event]:
     account = ctx.state.account_named(login[0]) if login is not None else None
     if login is not None and account is not None:
         yield from login_events(ctx.state, new.uid, new.nick, account.name, login[1])
+        yield from decide_arriving_always_on(ctx.state, new.uid, new.nick, account, ctx.config.bouncer)
     registration = _registration(ctx)
     if registration.away:
         yield away_event(new.uid, new.nick, registration.away)

@@ -49,7 +49,11 @@ async def away(ctx: Context, message: str = "") -> None:
         registration.away = text
         ctx.reply(RPL_NOWAWAY if text else RPL_UNAWAY)
         return
-    await ctx.emit(decide_away(ctx.state, ctx.uid, text))
+    ctx.session.away, ctx.session.away_since_s = text or None, ctx.server.reactor.seconds()
+    if len(ctx.server.users.sessions_of(ctx.uid)) > 1:
+        ctx.server.users.settle_away(ctx.server, ctx.uid)
+    else:
+        await ctx.emit(decide_away(ctx.state, ctx.uid, text))
     ctx.reply(RPL_NOWAWAY if text else RPL_UNAWAY)
 
 

@@ -305,7 +305,7 @@ def _check_retention(config: Config) -> Iterator[Problem]:
 
 
 def _check_plugins(config: Config) -> Iterator[Problem]:
-    for key in ("autoload", "native"):
+    for key in ("autoload", "native", "http_private"):
         for name in getattr(config.plugins, key):
             if not valid_plugin_name(name):
                 yield Problem(f"plugins.{key}", show(name), "names of at most 32 letters, digits, - and _")

@@ -423,10 +423,38 @@ class History(Section, frozen=True, kw_only=True):
         int, Meta(ge=0, le=315_360_000, description="Seconds in which people can REDACT what they said")
     ] = 86_400
 
+    replay_lines: Annotated[
+        int, Meta(ge=0, le=500, description="Lines that clients without chathistory are shown on joining; 0: none")
+    ] = 20
+    replay_hours: Annotated[int, Meta(ge=0, le=87_600, description="Hours that these go back; 0: all")] = 24
+    playback_lines: Annotated[
+        int,
+        Meta(
+            ge=1, le=5000, description="Lines of each channel and conversation that who comes back is shown, or PLAYs"
+        ),
+    ] = 1000
+
     @property
     def enabled(self) -> bool:
         """Whether anything is kept."""
         return self.channels or self.direct
+
+
+class Bouncer(Section, frozen=True, kw_only=True):
+    """Several clients of one user, and users who stay without any.  Accounts choose with NickServ SET."""
+
+    multiclient: Annotated[
+        Literal["off", "opt-in", "opt-out"],
+        Meta(description="Whether clients that log in to one account, and take its nick, are one user"),
+    ] = "opt-out"
+    always_on: Annotated[
+        Literal["off", "opt-in", "opt-out"],
+        Meta(description="Whether users with an account stay when their last client is gone"),
+    ] = "opt-in"
+    expire_days: Annotated[
+        int, Meta(ge=0, le=3650, description="Days after which a user without clients ends; 0: never")
+    ] = 30
+    auto_away: Annotated[bool, Meta(description="Whether a user without clients is away")] = True
 
 
 class Mail(Section, frozen=True, kw_only=True):
@@ -547,6 +575,9 @@ class Plugins(Section, frozen=True, kw_only=True):
             description='Plugin to the capabilities that it gets of those that it asks for; without an entry ["send"]'
         ),
     ] = field(default_factory=dict)
+    http_private: Annotated[
+        list[str], Meta(description="Plugins whose http_hosts may have private addresses, such as services of your own")
+    ] = field(default_factory=list)
     limits: PluginLimits = PluginLimits()
 
 
@@ -600,6 +631,7 @@ class Config(Section, frozen=True, kw_only=True):
     accounts: Accounts = Accounts()
     relay: Relay = Relay()
     history: History = History()
+    bouncer: Bouncer = Bouncer()
     mail: Mail = Mail()
     admin: Admin = Admin()
     plugins: Plugins = Plugins()

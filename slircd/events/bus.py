@@ -449,7 +449,7 @@ def _ignore(full: bool) -> None:
 
 def _must_happen(event: Event) -> bool:
     """Events that no refusal can undo: a client that is gone is gone."""
-    return event.event_type in ("user.disconnect", "channel.destroy", "server.stop")
+    return event.event_type in ("user.disconnect", "user.detach", "channel.destroy", "server.stop")
 
 
 __all__ = ["Decision", "EncodeError", "EventBus", "Gate", "LocalOrder", "Order", "Record", "StoreUnavailable"]

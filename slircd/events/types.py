@@ -64,6 +64,32 @@ class UserConnect(Event, frozen=True, kw_only=True, tag=1):
     """SHA-256 fingerprint of the TLS client certificate, lower-case hex."""
 
 
+class UserAttach(Event, frozen=True, kw_only=True, tag=1):
+    """Another client of the user `target` is there: it shares its nick, its channels and all else."""
+
+    event_type = "user.attach"
+    nick: str
+    real_host: str
+    ip: str
+    secure: bool
+
+
+class UserDetach(Event, frozen=True, kw_only=True, tag=1):
+    """A client of the user `target` is gone; the user is not, because it has others, or because it stays without."""
+
+    event_type = "user.detach"
+    nick: str
+    reason: str
+
+
+class UserAlwaysOn(Event, frozen=True, kw_only=True, tag=1):
+    """The user `target` stays when its last client is gone, and when the server starts anew; or (`on` false) does not."""
+
+    event_type = "user.always_on"
+    nick: str
+    on: bool
+
+
 class UserDisconnect(Event, frozen=True, kw_only=True, tag=1):
     """A user is gone (quit, killed, timed out), and with it its memberships in `channels`."""
 

@@ -149,6 +149,22 @@ class ChannelsService(MultiService):
                 service.deaf.update(sessions)
         return service
 
+    def attached(self, uid: str, session: Session) -> None:
+        """Another client of the user is there: it hears all its channels."""
+        for key in self._state.memberships[uid]:
+            service = self.get(key)
+            if service is not None:
+                service.sessions[session] = None
+        self.hears(uid)
+
+    def detached(self, uid: str, session: Session) -> None:
+        """A client of the user is gone: it hears nothing any more."""
+        for key in self._state.memberships.get(uid, ()):
+            service = self.get(key)
+            if service is not None:
+                service.sessions.pop(session, None)
+                service.deaf.discard(session)
+
     def hears(self, uid: str) -> None:
         """The user's mode D has changed: keep step on all its channels."""
         deaf = "D" in self._state.users[uid].modes

@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import txaio
+from twisted.internet.defer import ensureDeferred
+
+from slircd.commands.backlog import asks_itself, replay_on_join
 from slircd.commands.delivery import deliver_to_channel, deliver_to_user, echo, spoken_of
 from slircd.commands.markers import marker_line
 from slircd.commands.metadata import metadata_line, sync_joined
@@ -40,8 +44,13 @@ from slircd.wire.line import Line
 from slircd.wire.modes import Change, format_changes
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from slircd.network.server import IRCServer
     from slircd.network.session import Session
+
+txaio.use_twisted()
+log = txaio.make_logger()
 
 E = TypeVar("E", bound=ev.Event)
 Render = Callable[["Rendering", Any, Stamp], None]
@@ -58,6 +67,8 @@ INVISIBLE: Final = frozenset(
         ev.NickIdentify,
         ev.NickSet,
         ev.NickCert,
+        ev.UserDetach,
+        ev.UserAlwaysOn,
         ev.ChanRegister,
         ev.ChanDrop,
         ev.ChanFlags,
@@ -246,6 +257,13 @@ def user_connect(out: Rendering, event: ev.UserConnect, stamp: Stamp) -> None:
     out.server.bans.notify("c", f"{user.source} has come from {user.real_host}")
 
 
+@renders(ev.UserAttach)
+def user_attach(out: Rendering, event: ev.UserAttach, stamp: Stamp) -> None:
+    if out.origin is not None:
+        out.server.users.attach(event.target or "", out.origin.session)
+        out.server.channels.attached(event.target or "", out.origin.session)
+
+
 @renders(ev.UserDisconnect)
 def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> None:
     uid = event.target or ""
@@ -390,9 +408,16 @@ def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
         send = partial(out.to_session, session)
         send_channel_state(out.server, session, channel, send)
         sync_joined(out.server, session, channel, send)
+        if out.server.config.history.channels and channel.created_at < stamp.timestamp and not asks_itself(session):
+            done = ensureDeferred(replay_on_join(out.server, session, channel.name, stamp.id))
+            done.addErrback(_replay_failed, channel.name)
     if channel.registration is not None and "entrymsg" in channel.registration.settings:
         text = channel.registration.settings["entrymsg"]
         out.to_user(user.uid, out.line(CHANSERV, f"NOTICE {user.nick} :[{channel.name}] {text}", stamp))
+
+
+def _replay_failed(failure: Failure, name: str) -> None:
+    log.failure("the last lines of {channel} could not be shown", failure=failure, channel=name)
 
 
 def _leave(out: Rendering, event: ev.ChannelPart | ev.ChannelKick, line: Line) -> None:

@@ -23,6 +23,7 @@ from slircd.events.bus import EventBus, Order
 from slircd.events.clock import WallClock
 from slircd.events.interface import EventStore
 from slircd.events.types import SERVER, ServerStart, ServerStop
+from slircd.network.always_on import AlwaysOn
 from slircd.network.channels import ChannelsService
 from slircd.network.expiry import Expiries
 from slircd.network.measures import Measures
@@ -140,6 +141,7 @@ class IRCServer(MultiService):
         self._msgid_prefix = f"{rng.getrandbits(80):020x}"
         self._msgids = 0
         self.expiries = Expiries(self)
+        self.always_on = AlwaysOn(self)
         self.accounts = Accounts(self, config.accounts, passwords.run)
         self.enforcement = Enforcement(self)
         self.bans = NetworkBans(self)
@@ -193,6 +195,7 @@ class IRCServer(MultiService):
         self.bans.load()
         self.channels.use(self.bus)
         self.expiries.start()
+        self.always_on.start()
         super().startService()
 
     def stopService(self) -> Deferred[Any]:
@@ -201,6 +204,7 @@ class IRCServer(MultiService):
         Fires when the clients are gone; those that do not read their last lines in time are cut.
         """
         self.expiries.stop()
+        self.always_on.stop()
         self.enforcement.stop()
         for session in list(self.sessions):
             session.close(self.stop_reason)

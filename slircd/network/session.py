@@ -25,7 +25,7 @@ from slircd.commands.registry import COMMANDS, Context, arguments, check
 from slircd.events.bus import StoreUnavailable
 from slircd.events.codec import EncodeError
 from slircd.network.outbox import Outbox
-from slircd.rules.user import decide_disconnect
+from slircd.rules.bouncer import decide_leave
 from slircd.security.certificates import peer_fingerprint
 from slircd.security.flood import Bucket
 from slircd.wire.capabilities import LABELED_RESPONSE, MULTILINE, RAW_BYTES, SERVER_TIME
@@ -63,6 +63,8 @@ class Session:
         "_queue_bytes",
         "_wakeup",
         "address",
+        "away",
+        "away_since_s",
         "batches",
         "blocklisted",
         "caps",
@@ -112,6 +114,9 @@ class Session:
         self.blocklisted: Deferred[str | None] | None = None
         """The answer of the DNS block lists."""
         self.caps = RAW_BYTES if server.encoding.keeps_bytes and getattr(transport, "takes_bytes", True) else 0
+        self.away: str | None = None
+        """What this client says of its user's absence; the user is away if all its clients say so."""
+        self.away_since_s = 0.0
         self.sees_values = False
         """Whether the client knows values of capabilities (CAP LS 302)."""
         self.registration: Registration | None = Registration()
@@ -256,12 +261,17 @@ class Session:
         self._cancel_ping()
         self._arm_ping(self.server.config.timeouts.ping_interval_s)
 
-    def close(self, reason: str) -> None:
-        """End the session: its user leaves the network, the client gets ERROR, then the connection is closed."""
+    def close(self, reason: str, *, farewell: str = "") -> None:
+        """End the session: its user leaves the network, the client gets ERROR, then the connection is closed.
+
+        `farewell` is a line before that.
+        """
         if self._closed:
             return
         self._closed = True
         self._leave(reason)
+        if farewell:
+            self.send(Line(farewell, timestamp=self.server.timestamp()))
         host = self.address or "unix"
         self.send(Line(f"ERROR :Closing Link: {host} ({reason})"))
         self.outbox.close()
@@ -282,8 +292,17 @@ class Session:
     def _leave(self, reason: str) -> None:
         uid, self.uid = self.uid, ""
         if uid:
-            decision = decide_disconnect(self.server.state, uid, uid, reason)
-            self.server.bus.emit(decision).addErrback(self._leaving_failed)
+            self.release(uid, reason)
+
+    def release(self, uid: str, reason: str) -> None:
+        """The client is one of the user `uid` no longer; the user ends with its last one, unless it stays."""
+        server = self.server
+        server.users.detach(uid, self)
+        server.channels.detached(uid, self)
+        others = len(server.users.sessions_of(uid))
+        decision = decide_leave(server.state, uid, reason, others=others)
+        server.bus.emit(decision).addErrback(self._leaving_failed)
+        server.users.settle_away(server, uid)
 
     def _leaving_failed(self, failure: Failure) -> None:
         if failure.check(NumericError) is None:

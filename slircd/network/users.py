@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twisted.application.service import Service
 
+from slircd.events.bus import StoreUnavailable
+from slircd.rules.bouncer import common_away, decide_common_away
 from slircd.state.model import ServerState, User
+from slircd.wire.numerics import NumericError
 
 if TYPE_CHECKING:
+    from slircd.network.server import IRCServer
     from slircd.network.session import Session
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -51,12 +55,14 @@ class UserRegistry(Service):
         """UIDs of users, services left out, who are invisible (+i), and of operators who show it."""
         self.hearing: dict[str, None] = {}
         """UIDs of operators who hear server notices (+s)."""
+        self.people: set[str] = set()
+        """UIDs of this node's users, services left out."""
         self._sessions: dict[str, list[Session]] = {}
         self._number = 0
         self._whowas: deque[Gone] = deque(maxlen=whowas)
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self.people)
 
     def new_uid(self) -> tuple[str, int]:
         """A UID that was never used in this log, and its number.
@@ -71,6 +77,8 @@ class UserRegistry(Service):
         uid = user.uid
         if user.is_service:
             return
+        self.people.add(uid)
+        self.most = max(self.most, len(self.people))
         (self.invisible.add if "i" in user.modes else self.invisible.discard)(uid)
         (self.opers.add if user.is_oper and "H" not in user.modes else self.opers.discard)(uid)
         if user.snomask and user.is_oper:
@@ -80,6 +88,7 @@ class UserRegistry(Service):
 
     def forget(self, uid: str) -> None:
         """A user is gone."""
+        self.people.discard(uid)
         self.invisible.discard(uid)
         self.opers.discard(uid)
         self.hearing.pop(uid, None)
@@ -87,7 +96,6 @@ class UserRegistry(Service):
     def attach(self, uid: str, session: Session) -> None:
         """`session` belongs to the user `uid` from now on."""
         self._sessions.setdefault(uid, []).append(session)
-        self.most = max(self.most, len(self._sessions))
 
     def detach(self, uid: str, session: Session) -> None:
         """`session` does not belong to the user `uid` any more."""
@@ -96,6 +104,18 @@ class UserRegistry(Service):
             sessions.remove(session)
             if not sessions:
                 del self._sessions[uid]
+
+    def settle_away(self, server: IRCServer, uid: str) -> None:
+        """A client has come, gone, or said something else: the user is away if all its clients are."""
+        user = self._state.users.get(uid)
+        if user is None:
+            return
+        sessions = sorted(self.sessions_of(uid), key=lambda session: session.away_since_s)
+        auto = server.config.bouncer.auto_away and user.always_on
+        message = common_away([session.away for session in sessions], user.away, auto=auto)
+        decision = decide_common_away(self._state, uid, message)
+        # While the log is down this waits for the next client that comes, goes or says something.
+        server.bus.emit(decision).addErrback(lambda failure: failure.trap(StoreUnavailable, NumericError))
 
     def sessions_of(self, uid: str) -> list[Session]:
         """The sessions of a user on this node; empty for a user of another."""

@@ -25,6 +25,7 @@ from slircd.events.clock import format_timestamp
 from slircd.events.codec import EncodeError
 from slircd.events.types import Event, UserConnect
 from slircd.plugins.functions import FUNCTIONS, Lua, check, function
+from slircd.plugins.http import PluginHttp
 from slircd.plugins.interface import CallContext, PluginBusy, PluginError, PluginFailed, PluginRefused
 from slircd.plugins.storage import Storage
 from slircd.plugins.views import EVENT_NAMES, EventView, is_hidden, known_pattern, view_account, view_channel, view_user
@@ -109,6 +110,7 @@ class PluginApi:
         online: set[str],
         log: Callable[[str], None],
         settings: dict[str, Any],
+        http: PluginHttp | None = None,
     ) -> None:
         self.name = name
         self.actor: Final = f"plugin:{name}"
@@ -136,6 +138,7 @@ class PluginApi:
         self._online = online
         """UIDs of the plugin's services that are on the network; one set for all instances of the plugin."""
         self._log = log
+        self._http = http
         self._bucket = Bucket(limits.calls_per_s, server.reactor.seconds)
         self._timers: dict[int, IDelayedCall] = {}
         self._timer_ids = 0
@@ -799,6 +802,33 @@ class PluginApi:
     ) -> Annotated[list[str], Lua("string[]")]:
         """The keys that the plugin keeps, sorted; at most a thousand."""
         return self._storage.keys(prefix or "")
+
+    # --- the outside ----------------------------------------------------------------------------------------------
+
+    @function("http")
+    def http_request(
+        self,
+        options: Annotated[dict[str, Any], Lua("HttpOptions", "url, and optionally method, headers, body, timeout_s")],
+        handler: Annotated[Callable[..., Any], Lua("fun(response: HttpResponse?, problem: string?)")],
+    ) -> bool:
+        """Asks one of the hosts that config.toml names (http_hosts) over HTTP; the handler gets the answer later.
+
+        Only public addresses, no redirects, no cookies, at most 64 KiB of answer and 30 seconds; a few at one time, and
+        `plugins.limits.http_per_minute`.  A status of any kind is an answer; without one the handler gets nil and why.
+        """
+        if self._http is None:
+            raise PluginRefused("this server makes no HTTP requests")
+        asked = self._http.ask(options)
+
+        def done(answer: dict[str, Any] | None, problem: str | None) -> None:
+            if not self._ended and self._paused is None:
+                self.run_quietly(handler, answer, problem)
+
+        asked.addCallbacks(
+            lambda answer: done(answer, None), lambda failure: done(None, str(failure.value)[:300] or "it failed")
+        )
+        asked.addErrback(lambda failure: log.failure("{name}: http_request", name=self.name, failure=failure))
+        return True
 
 
 def refusal(error: NumericError) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Collection
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 import txaio
@@ -26,6 +27,7 @@ from slircd.events.bus import Record, Subscription
 from slircd.events.msgid import message_id
 from slircd.events.types import SERVER, Event
 from slircd.plugins.api import Identity, PluginApi
+from slircd.plugins.http import PluginHttp
 from slircd.plugins.interface import Plugin, PluginBusy, PluginError, PluginFailed, PluginRefused
 from slircd.plugins.lua_plugin import LuaPlugin
 from slircd.plugins.manifest import Manifest, Source, available, read_plugin
@@ -38,6 +40,7 @@ from slircd.rules.user import disconnect_event
 if TYPE_CHECKING:
     from slircd.commands.registry import Context
     from slircd.network.server import IRCServer
+    from slircd.security.outgoing import Outgoing
     from slircd.state.apply import Stamp
     from slircd.state.model import Channel, User
 
@@ -120,7 +123,8 @@ class Entry:
 class PluginManager(Service):
     """Loads, unloads and watches plugins.
 
-    `in_thread` runs a blocking function in a thread.  Tests give other children (`argv`) and native plugins (`native`).
+    `in_thread` runs a blocking function in a thread; `outgoing` makes an HTTP client, which reaches private addresses
+    where its argument says so.  Tests give other children (`argv`) and native plugins (`native`).
     """
 
     def __init__(
@@ -130,6 +134,7 @@ class PluginManager(Service):
         in_thread: Callable[..., Deferred[Any]] = maybeDeferred,
         argv: list[str] | None = None,
         native: Callable[[str, Collection[str]], Plugin | None] = native_plugin,
+        outgoing: Callable[[bool], Outgoing] | None = None,
     ) -> None:
         self.setName("plugins")
         self.entries: dict[str, Entry] = {}
@@ -137,6 +142,7 @@ class PluginManager(Service):
         self._in_thread = in_thread
         self._argv = argv
         self._native = native
+        self._outgoing = outgoing
         self._subscription: Subscription | None = None
         self._sinks: dict[str, list[tuple[Entry, Callable[[EventView], None]]]] = {}
         """Type of an event to who listens; made when it is asked for."""
@@ -339,9 +345,17 @@ class PluginManager(Service):
             online=entry.online,
             log=lambda text: self._log(entry.name, text),
             settings=manifest.settings,
+            http=self._http(entry, manifest),
         )
         api.failed = lambda failed: self.fault(entry, failed)
         return api
+
+    def _http(self, entry: Entry, manifest: Manifest) -> PluginHttp | None:
+        if "http" not in manifest.capabilities or self._outgoing is None:
+            return None
+        plugins = self._server.config.plugins
+        outgoing = self._outgoing(entry.name in plugins.http_private)
+        return PluginHttp(outgoing, manifest.http_hosts, plugins.limits.http_per_minute, self._server.reactor.seconds)
 
     def granted(self, name: str) -> frozenset[str]:
         """What the configuration in force grants a plugin."""
@@ -645,6 +659,7 @@ class PluginManager(Service):
             "loaded_by": entry.loaded_by,
             "capabilities": sorted(instance.api.capabilities) if instance is not None else [],
             "asks": asks,
+            "http_hosts": list(instance.manifest.http_hosts) if instance is not None else [],
             "denied": instance.api.denied if instance is not None else 0,
             "commands": sorted(instance.api.commands) if instance is not None else [],
             "services": sorted(instance.api.services) if instance is not None else [],
@@ -667,12 +682,22 @@ class PluginManager(Service):
             "storage_bytes": size,
         }
 
+    def infos(self) -> list[dict[str, Any]]:
+        """All that is known of every plugin, by name."""
+        return [self.info(name) for name in sorted(self.entries)]
+
+    def latency(self, name: str) -> tuple[list[tuple[str, float]], float]:
+        """The histogram of a plugin's jobs: cumulative buckets, and the sum of seconds."""
+        statistics = self._entry(name).statistics
+        names = [*map(str, BUCKETS_S), "+Inf"]
+        return list(zip(names, map(float, accumulate(statistics.buckets)), strict=True)), statistics.seconds
+
     def list_lines(self) -> list[str]:
         """One line for each plugin, and what else could be loaded."""
         lines = [
             f"{info['name']} {info['version'] or '-'}: {info['state']}, {info['calls']} calls, {info['events']} events, "
             f"{sum(info['faults'].values())} faults, {info['lua_bytes'] // 1024} kB of Lua"
-            for info in map(self.info, sorted(self.entries))
+            for info in self.infos()
         ]
         others = [name for name in available(self._server.config.plugins.folders) if name not in self.entries]
         lines.append(f"{len(lines)} plugins are loaded" if lines else "No plugin is loaded")
@@ -696,6 +721,7 @@ class PluginManager(Service):
             f"calls: {info['calls']}, events: {info['events']}, errors: {info['errors']}, restarts: {info['restarts']}",
             f"faults: {faults}" + (f"; the last: {info['last_fault']}" if info["last_fault"] else ""),
             f"latency: {info['average_ms']} ms on average, {info['slowest_ms']} ms at most",
+            *([f"asks over HTTP: {', '.join(info['http_hosts'])}"] if info["http_hosts"] else []),
             f"storage: {info['storage_keys']} keys, {info['storage_bytes']} bytes",
         ]
         if info["pid"] is not None:

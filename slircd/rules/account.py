@@ -101,6 +101,8 @@ def decide_account_set(user: User | None, account: Account, setting: str, value:
         value = "on" if value.lower() in ("on", "yes", "true") else ""
         if account.settings.get(setting, "") == value:
             return
+    elif account.settings.get(setting, "") == value and value:
+        return
     actor, nick = (None, account.name) if user is None else (user.uid, user.nick)
     yield ev.NickSet(actor_uid=actor, target=account.key, nick=nick, setting=setting, value=value)
 

@@ -30,6 +30,7 @@ from slircd.rules.account import (
     decide_verify,
     login_events,
 )
+from slircd.rules.bouncer import decide_persistence
 from slircd.security.guessing import Guessing
 from slircd.security.passwords import hash_now, verify_now
 from slircd.services.mailer import Mailer, MailError
@@ -341,7 +342,14 @@ class Accounts:
         if user is not None:
             events: list[Event] = list(login_events(state, user.uid, user.nick, account.name, method))
             await self.server.bus.emit(events, ctx)
+            await self.settle_always_on(account)
         else:
             ctx.session.pending_login = (account.name, method)
         source = f"{ctx.nick}!*@*" if user is None else user.source
         ctx.reply(RPL_LOGGEDIN, source, account.name, text=f"You are now logged in as {account.name}")
+
+    async def settle_always_on(self, account: Account) -> None:
+        """Who is logged in to the account stays, or does not, as it wants now."""
+        server = self.server
+        for user in server.state.users_of_account(account.key):
+            await server.bus.emit(decide_persistence(server.state, user, server.config.bouncer))

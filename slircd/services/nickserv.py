@@ -13,6 +13,7 @@ from slircd.rules.account import (
     decide_logout,
     decide_ungroup,
 )
+from slircd.rules.bouncer import CHOICES
 from slircd.rules.user import disconnect_event
 from slircd.services.dispatch import Refused, Service, ServiceContext
 from slircd.state.access import NICKSERV
@@ -23,6 +24,8 @@ from slircd.wire.numerics import RPL_LOGGEDOUT
 nickserv: Final = Service("NickServ", NICKSERV, "NickServ keeps accounts, and the nicks that belong to them.")
 
 LIST_LIMIT: Final = 50
+MAX_AUTOREPLAY: Final = 500
+"""Lines that somebody can wish to see on joining."""
 
 
 @nickserv.command("REGISTER", params=1)
@@ -244,6 +247,7 @@ async def list_(ctx: ServiceContext, pattern: str) -> None:
 @nickserv.command("SET", params=2, account=True)
 async def set_(ctx: ServiceContext, setting: str, value: str) -> None:
     """SET PASSWORD <password> | EMAIL <address or none> | ENFORCE | HIDEMAIL | PRIVATE | NOHISTORY | NEVEROP ON | OFF
+    SET MULTICLIENT | ALWAYS-ON ON | OFF | DEFAULT, SET AUTOREPLAY <lines> | DEFAULT
 
     Changes a setting of your account.
     """
@@ -257,9 +261,65 @@ async def set_(ctx: ServiceContext, setting: str, value: str) -> None:
         if value.lower() not in ("on", "off"):
             raise Refused(f"{setting.upper()} is ON or OFF: {SETTINGS[name]}")
         await ctx.emit(decide_account_set(user, ctx.account, name, value))
+    elif name in CHOICES:
+        await _set_choice(ctx, name, value.lower())
+    elif name == "autoreplay":
+        most = MAX_AUTOREPLAY
+        if value.lower() != "default" and not (value.isascii() and value.isdigit() and int(value[:9]) <= most):
+            raise Refused(f"AUTOREPLAY is a number of lines from 0 to {most}, or DEFAULT")
+        lines = "" if value.lower() == "default" else str(int(value))
+        await ctx.emit(decide_account_set(user, ctx.account, name, lines))
     else:
-        raise Refused(f"{setting.upper()} is no setting: PASSWORD, EMAIL, {', '.join(map(str.upper, SETTINGS))}")
+        names = ", ".join(map(str.upper, (*SETTINGS, *CHOICES)))
+        raise Refused(f"{setting.upper()} is no setting: PASSWORD, EMAIL, AUTOREPLAY, {names}")
     ctx.reply(f"{setting.upper()} is set.")
+
+
+async def _set_choice(ctx: ServiceContext, name: str, value: str) -> None:
+    """MULTICLIENT, ALWAYS-ON: what the account chooses where the network leaves it the choice."""
+    if value not in ("on", "off", "default"):
+        raise Refused(f"{name.upper()} is ON, OFF or DEFAULT: {CHOICES[name]}")
+    bouncer = ctx.ctx.config.bouncer
+    policy = bouncer.multiclient if name == "multiclient" else bouncer.always_on
+    if policy == "off" and value == "on":
+        raise Refused(f"{name.upper()} is not possible on this network")
+    chosen = "" if value == "default" else value
+    await ctx.emit(decide_account_set(ctx.ctx.user, ctx.account, name, chosen))
+    if name == "always-on":
+        await ctx.server.accounts.settle_always_on(ctx.account)
+
+
+@nickserv.command("CLIENTS", params=1, account=True)
+async def clients(ctx: ServiceContext, action: str, which: str = "") -> None:
+    """CLIENTS LIST | LOGOUT <number> | LOGOUT ALL
+
+    Shows the clients that are logged in to your account, or disconnects one, or all but this one.
+    """
+    verb, users = action.upper(), ctx.server.users
+    found = [
+        (user, session)
+        for user in ctx.state.users_of_account(ctx.account.key)
+        for session in users.sessions_of(user.uid)
+    ]
+    if verb == "LIST":
+        now = ctx.server.reactor.seconds()
+        for number, (user, session) in enumerate(found, 1):
+            own = " (this one)" if session is ctx.ctx.session else ""
+            tls = ", TLS" if session.secure else ""
+            minutes = int(now - session.connected_s) // 60
+            ctx.reply(f"{number}. {user.nick} from {session.address or 'unix'}, for {minutes} minutes{tls}{own}")
+        return
+    if verb != "LOGOUT" or not (which.upper() == "ALL" or (which.isascii() and which.isdigit())):
+        raise Refused("CLIENTS LIST, CLIENTS LOGOUT <number> or CLIENTS LOGOUT ALL")
+    number = int(which[:9]) if which.isdigit() else 0
+    if number > len(found) or (which.isdigit() and not number):
+        raise Refused(f"You have {len(found)} clients: CLIENTS LIST")
+    ended = [session for _, session in found if session is not ctx.ctx.session]
+    if number:
+        ended = [found[number - 1][1]]
+    ctx.reply(f"{len(ended)} disconnected.")
+    for session in ended:
+        session.close(f"Logged out by {ctx.ctx.nick}")
 
 
 @nickserv.command("CERT", params=1, account=True)

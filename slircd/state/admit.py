@@ -62,7 +62,7 @@ def _makes(before: ev.Event, event: ev.Event) -> bool:
     return before.target == event.target and (
         (
             isinstance(before, ev.UserConnect)
-            and isinstance(event, ev.UserAccount | ev.UserModeChange | ev.UserAway | ev.MetadataSet)
+            and isinstance(event, ev.UserAccount | ev.UserModeChange | ev.UserAway | ev.UserAlwaysOn | ev.MetadataSet)
         )
         or (isinstance(before, ev.NickRegister) and isinstance(event, ACCOUNT_EVENTS))
         or (isinstance(before, ev.ChanRegister) and isinstance(event, ev.ChanFlags | ev.ChanSet))
@@ -85,6 +85,9 @@ def _nick_change(state: ServerState, event: ev.UserNickChange) -> None:
 
 
 @_admits(
+    ev.UserAttach,
+    ev.UserDetach,
+    ev.UserAlwaysOn,
     ev.UserDisconnect,
     ev.UserModeChange,
     ev.UserAway,
@@ -214,7 +217,8 @@ def _chan_is_registered(state: ServerState, event: ev.Event) -> None:
 
 @_admits(ev.MessagePrivmsg, ev.MessageNotice, ev.MessageTagmsg)
 def _message(state: ServerState, event: ev.Message) -> None:
-    if event.actor_uid not in state.users:
+    # A plugin that speaks as the server is no user.
+    if event.actor_uid not in state.users and not (event.actor_uid or "").startswith("plugin:"):
         raise NumericError(ERR_NOSUCHNICK, event.nick)
     if event.recipient_uid is None:
         _channel(state, event)

@@ -106,6 +106,29 @@ def user_connect(state: ServerState, event: ev.UserConnect, stamp: Stamp) -> Non
     state.uid_counters[event.node] = max(event.number, state.uid_counters.get(event.node, 0))
 
 
+@applies(ev.UserAttach)
+def user_attach(state: ServerState, event: ev.UserAttach, stamp: Stamp) -> None:
+    user = state.users[_word(event.target)]
+    # As safe as the weakest of its clients.
+    user.secure = event.secure and (user.secure or user.clients == 0)
+    (user.modes.add if user.secure else user.modes.discard)("Z")
+    user.clients += 1
+    user.detached_at = ""
+
+
+@applies(ev.UserDetach)
+def user_detach(state: ServerState, event: ev.UserDetach, stamp: Stamp) -> None:
+    user = state.users[_word(event.target)]
+    user.clients = max(0, user.clients - 1)
+    if not user.clients:
+        user.detached_at = stamp.timestamp
+
+
+@applies(ev.UserAlwaysOn)
+def user_always_on(state: ServerState, event: ev.UserAlwaysOn, stamp: Stamp) -> None:
+    state.users[_word(event.target)].always_on = event.on
+
+
 @applies(ev.UserDisconnect)
 def user_disconnect(state: ServerState, event: ev.UserDisconnect, stamp: Stamp) -> None:
     _remove_user(state, state.users[_word(event.target)])
@@ -148,8 +171,11 @@ def user_away(state: ServerState, event: ev.UserAway, stamp: Stamp) -> None:
 @applies(ev.UserAccount)
 def user_account(state: ServerState, event: ev.UserAccount, stamp: Stamp) -> None:
     user = state.users[_word(event.target)]
+    before = user.account
     _leave_account(state, user)
     user.account = event.account or None
+    if before is not None and user.account != before:
+        user.always_on = False
     if user.account is not None:
         state.account_users.setdefault(state.fold(user.account), {})[user.uid] = None
     _mark_owner(state, user)
@@ -457,11 +483,18 @@ def plugin_store(state: ServerState, event: ev.PluginStore, stamp: Stamp) -> Non
 def server_start(state: ServerState, event: ev.ServerStart, stamp: Stamp) -> None:
     """The one event with implicit consequences: whoever a crash left on this node in the log is gone.
 
-    With them go the channels that they leave empty, permanent ones (+P, registered) excepted.
+    Those who are always on stay, without a client, and without what only a client had (being an IRC operator).  With
+    the others go the channels that they leave empty, permanent ones (+P, registered) excepted.
     """
     casemap = CASEMAPS[event.casemapping]
     for user in [user for user in state.users.values() if user.node == event.node]:
-        _remove_user(state, user)
+        if not user.always_on:
+            _remove_user(state, user)
+            continue
+        user.clients = 0
+        user.detached_at = user.detached_at or stamp.timestamp
+        user.modes -= {"o", "s"}
+        user.oper, user.snomask = None, ""
     empty = [channel for channel in state.channels.values() if not channel.members and not channel.is_permanent]
     for channel in empty:
         _remove_channel(state, channel)

@@ -106,6 +106,10 @@ def tell(event: ev.Event) -> str | None:
 TELLERS: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ev.UserConnect: lambda event: f"{event.nick} ({event.username}@{event.host}) connected",
     ev.UserDisconnect: lambda event: f"{event.nick} disconnected: {event.reason}",
+    ev.UserAttach: lambda event: f"{event.nick} has another client",
+    ev.UserDetach: lambda event: f"a client of {event.nick} has gone: {event.reason}",
+    ev.UserAlwaysOn: lambda event: f"{event.nick} {'stays' if event.on else 'does not stay'} without a client",
+    ev.MessageRedact: lambda event: f"{event.nick} took back a message to {event.to}",
     ev.UserNickChange: lambda event: f"{event.nick} is now {event.new_nick}",
     ev.UserAway: lambda event: f"{event.nick} is away: {event.message}" if event.message else f"{event.nick} is back",
     ev.UserAccount: lambda event: (

@@ -41,6 +41,12 @@ class User(msgspec.Struct, kw_only=True, omit_defaults=True):
     oper: str | None = None
     """The name of the operator block, while +o is set."""
     metadata: dict[str, str] = {}
+    clients: int = 1
+    """How many clients are attached."""
+    always_on: bool = False
+    """Whether the user stays when its last client is gone."""
+    detached_at: str = ""
+    """Since when it has no client; empty while it has one."""
 
     @property
     def source(self) -> str:

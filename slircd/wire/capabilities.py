@@ -30,6 +30,8 @@ CHATHISTORY: Final = 1 << 18
 EVENT_PLAYBACK: Final = 1 << 19
 MESSAGE_REDACTION: Final = 1 << 20
 READ_MARKER: Final = 1 << 21
+ZNC_PLAYBACK: Final = 1 << 22
+ZNC_SELF_MESSAGE: Final = 1 << 23
 # 1 << 18 to 1 << 23 belong to history and to clients that share a user.
 NO_IMPLICIT_NAMES: Final = 1 << 24
 EXTENDED_MONITOR: Final = 1 << 25
@@ -75,6 +77,8 @@ CAPABILITIES: Final[dict[str, int]] = {
     "setname": SETNAME,
     "standard-replies": STANDARD_REPLIES,
     "userhost-in-names": USERHOST_IN_NAMES,
+    "znc.in/playback": ZNC_PLAYBACK,
+    "znc.in/self-message": ZNC_SELF_MESSAGE,
 }
 """Name to bit, in the order in which they are listed; a draft that was ratified keeps its old name beside the new."""
 

@@ -18,13 +18,13 @@ from sqlalchemy import Connection, create_engine, event, text
 from twisted.python.failure import Failure
 
 from slircd.events.bus import EventBus
+from slircd.events.database import parse_url
 from slircd.events.interface import ignore_commit, ignore_text
 from slircd.events.migrate import ensure_schema
 from slircd.events.row import Credential, Head, Row
 from slircd.events.schema import EVENTS
 from slircd.events.store import insert_rows
 from slircd.events.types import Event
-from slircd.events.url import parse_url
 from slircd.state.model import ServerState
 from slircd.state.snapshot import digest
 from tests.bench.traffic import Traffic

@@ -131,10 +131,10 @@ class Capabilities(ServerTestCase):
 
 class Leaving(ServerTestCase):
     def test_quit(self) -> None:
-        """ERROR, then the end of the connection, and one event."""
+        """Its own QUIT and ERROR, then the end of the connection, and one event."""
         ann = self.client("ann")
         self.assertEqual(self.types_after(lambda: ann.sends("QUIT :bye")), ["user.disconnect"])
-        self.assertReceives(ann, "ERROR :Closing Link: 192.0.2.1 (Quit: bye)")
+        self.assertReceives(ann, ":ann!~ann@192.0.2.1 QUIT :Quit: bye", "ERROR :Closing Link: 192.0.2.1 (Quit: bye)")
         self.assertTrue(ann.is_closed)
 
     def test_lost_connection(self) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from slircd.commands.extensions import ManagerError
-from slircd.events.types import PluginFault, PluginLoad, PluginUnload
+from slircd.events.types import PluginFault, PluginLoad, PluginStore, PluginUnload
 from slircd.plugins.api import PluginApi
+from slircd.plugins.http import PluginHttp
 from slircd.plugins.interface import CallContext, PluginError, PluginRefused
 from slircd.rules.capabilities import CAPABILITIES
+from slircd.security.outgoing import Answer, OutgoingError
+from tests.harness import make_config
 from tests.plugins.support import PluginTestCase
 
 ALL = list(CAPABILITIES)
@@ -324,10 +328,6 @@ class Capabilities(PluginTestCase):
 
     def test_denied(self) -> None:
         """Each call names what it lacks, and is counted; a rehash that grants it is in force at once."""
-        import msgspec
-
-        from tests.harness import make_config
-
         self.on_channel("#c", "@ann")
         api = self.load("some")
         for name, arguments, capability in (
@@ -342,8 +342,7 @@ class Capabilities(PluginTestCase):
                 api.invoke(name, arguments)
         self.assertEqual(api.denied, 6)
         self.assertIn("6 calls without", " ".join(self.manager.info_lines("some")))
-        plugins = msgspec.structs.replace(self.world.server.config.plugins, grants={"some": ["topics"]})
-        self.world.server.use_config(msgspec.structs.replace(make_config(), plugins=plugins))
+        self.world.server.use_config(make_config({"plugins": {"grants": {"some": ["topics"]}}}))
         api.invoke("set_topic", ["#c", "x"])
         with pytest.raises(PluginError):
             api.invoke("send_notice", ["ann", "x"])
@@ -372,6 +371,25 @@ class Capabilities(PluginTestCase):
         self.assertEqual(api.invoke("list_channels", []), {"channels": []})
         with pytest.raises(PluginError):
             api.invoke("send_privmsg", ["#hidden", "x"])
+
+    def test_what_is_said_where_it_is_kept(self) -> None:
+        """Where messages are kept they are events, and plugins are told of them once; what a plugin says is kept, too."""
+        self.world.server.use_config(
+            make_config({"history": {"channels": True}, "plugins": {"grants": dict(self.grants)}})
+        )
+        heard: list[dict[str, Any]] = []
+        api = self.load("some", lambda api: api.invoke("register_event_listener", ["message.*", heard.append]))
+        ann, bob = self.on_channel("#c", "@ann", "bob")
+        ann.sends("PRIVMSG #c :hello", "PRIVMSG bob :private")
+        self.assertEqual(
+            [(event["nick"], event["channel"], event["text"]) for event in heard], [("ann", "#c", "hello")]
+        )
+        bob.lines()
+        api.invoke("send_privmsg", ["#c", "I heard"])
+        self.assertReceives(bob, ":irc.test PRIVMSG #c :I heard")
+        [_, said] = [event for event in self.events_of("message.privmsg") if event.target == "#c"]
+        self.assertEqual(said.actor_uid, "plugin:some")
+        self.assertEqual(len(heard), 1)
 
     def test_what_is_said(self) -> None:
         """What is said on channels is told to who has the capability, also though nothing logs it; private messages never."""
@@ -411,6 +429,168 @@ class Snapshots(PluginTestCase):
         )
         self.assertEqual(api.invoke("get_account", ["Ann"])["nicks"], ["ann"])
         self.assertIsNone(api.invoke("get_user", ["nobody"]))
+
+
+class Keeping(PluginTestCase):
+    """Storage: in the log, coalesced, limited."""
+
+    grants = {"probe": ALL}
+    config = {"plugins": {"limits": {"storage_keys": 5, "storage_bytes": 10_000, "storage_writes_per_s": 4}}}
+
+    def stored(self) -> list[tuple[dict[str, str], list[str]]]:
+        return [
+            (event.values, event.removed) for event in self.events_of("plugin.store") if isinstance(event, PluginStore)
+        ]
+
+    def test_coalesced(self) -> None:
+        """Reads see a write at once; the log gets the newest value of each key, and only so many keys a second."""
+        api = self.load("probe")
+        for number in range(50):
+            api.invoke("storage_set", ["count", number])
+        api.invoke("storage_set", ["b", {"list": [1, 2.5, None], "text": "\u00e9"}])
+        api.invoke("storage_set", ["c", True])
+        self.assertEqual(api.invoke("storage_get", ["count"]), 49)
+        self.assertEqual(api.invoke("storage_keys", []), ["b", "c", "count"])
+        self.assertEqual(self.stored(), [])
+        self.world.clock.advance(0.5)
+        self.assertEqual(self.stored(), [({"count": "49", "b": '{"list":[1,2.5,null],"text":"\u00e9"}'}, [])])
+        self.world.clock.advance(0.5)
+        self.assertEqual(self.stored()[1:], [({"c": "true"}, [])])
+        self.assertTrue(api.invoke("storage_delete", ["c"]))
+        self.assertFalse(api.invoke("storage_delete", ["c"]))
+        self.assertIsNone(api.invoke("storage_get", ["c"]))
+        self.oper("root").sends("PLUGIN UNLOAD probe")
+        self.assertEqual(self.stored()[2:], [({}, ["c"])])
+        self.assertEqual(self.world.state.storage["probe"].keys(), {"count", "b"})
+        self.assertEqual({event.actor_uid for event in self.events_of("plugin.store")}, {"plugin:probe"})
+        world = self.world.restart()
+        self.assertEqual(world.state.storage["probe"]["count"], "49")
+
+    def test_quota(self) -> None:
+        """Keys, bytes, and the size of one value."""
+        api = self.load("probe")
+        for number in range(5):
+            api.invoke("storage_set", [f"key{number}", "x"])
+        with pytest.raises(PluginRefused, match="5 keys"):
+            api.invoke("storage_set", ["one more", "x"])
+        api.invoke("storage_set", ["key1", "y" * 4000])
+        api.invoke("storage_set", ["key2", "y" * 4000])
+        with pytest.raises(PluginRefused, match="10000 bytes"):
+            api.invoke("storage_set", ["key3", "y" * 4000])
+        for key, value in (("", 1), ("x" * 129, 1), ("a\0", 1), ("key1", "z" * 5000)):
+            with pytest.raises(PluginError):
+                api.invoke("storage_set", [key, value])
+        api.invoke("storage_delete", ["key1"])
+        api.invoke("storage_set", ["key3", "y" * 4000])
+
+    def test_a_log_that_cannot_be_written(self) -> None:
+        """What cannot be written waits, and is written when the log is back."""
+        api = self.load("probe")
+        self.world.store.fail("disk full")
+        api.invoke("storage_set", ["a", 1])
+        self.world.clock.advance(0.5)
+        api.invoke("storage_set", ["b", 2])
+        self.assertEqual(api.invoke("storage_get", ["a"]), 1)
+        self.world.store.recover()
+        self.world.clock.advance(5)
+        self.assertEqual(self.world.state.storage["probe"], {"a": "1", "b": "2"})
+
+    def test_each_plugin_has_its_own(self) -> None:
+        """No plugin sees what another keeps, nor hears of it."""
+        heard: list[dict[str, Any]] = []
+        api = self.load("probe")
+        api.invoke("storage_set", ["a", 1])
+        self.world.server.use_config(make_config({"plugins": {"grants": {"probe": ALL, "other": ALL}}}))
+        other = self.load("other", lambda api: api.invoke("register_event_listener", ["*", heard.append]))
+        self.assertIsNone(other.invoke("storage_get", ["a"]))
+        self.world.clock.advance(0.5)
+        self.assertNotIn("plugin.store", [event["type"] for event in heard])
+
+
+class FakeOutgoing:
+    """A guarded client that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self.waiting: list[Deferred[Any]] = []
+
+    def request(self, method: str, url: str, **options: Any) -> Deferred[Any]:
+        self.asked.append((method, url, options))
+        self.waiting.append(Deferred())
+        return self.waiting[-1]
+
+
+class Http(PluginTestCase):
+    """Outgoing HTTP."""
+
+    grants = {"probe": ALL}
+    config = {"plugins": {"limits": {"http_per_minute": 6}}}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.outgoing = FakeOutgoing()
+        self.api = self.load("probe")
+        client: Any = self.outgoing
+        self.api._http = PluginHttp(client, ["api.example.org", "localhost:8000"], 6, self.world.clock.seconds)
+        self.answers: list[tuple[Any, Any]] = []
+
+    def ask(self, **options: Any) -> None:
+        self.api.invoke("http_request", [options, lambda answer, problem: self.answers.append((answer, problem))])
+
+    def test_answers(self) -> None:
+        """The handler gets the answer, or why there is none."""
+        self.ask(url="https://api.example.org/x", method="post", body="{}", headers={"accept": "text/plain"})
+        self.ask(url="http://localhost:8000/")
+        self.assertEqual(
+            next((method, url) for method, url, _ in self.outgoing.asked), ("POST", "https://api.example.org/x")
+        )
+        self.outgoing.waiting[0].callback(Answer(200, {"Content-Type": "text/plain"}, b"\xff ok"))
+        self.outgoing.waiting[1].errback(OutgoingError("nobody there"))
+        self.assertEqual(
+            self.answers,
+            [
+                ({"status": 200, "headers": {"content-type": "text/plain"}, "body": "\ufffd ok"}, None),
+                (None, "nobody there"),
+            ],
+        )
+
+    def test_only_where_it_may(self) -> None:
+        """Other hosts, ports, schemes and log-ins, and headers that belong to the connection, are errors."""
+        for options in (
+            {},
+            {"url": "https://other.example.org/"},
+            {"url": "https://api.example.org:8443/"},
+            {"url": "http://localhost/"},
+            {"url": "ftp://api.example.org/"},
+            {"url": "file:///etc/passwd"},
+            {"url": "https://ann:pass@api.example.org/"},
+            {"url": "https://api.example.org@evil.example/"},
+            {"url": "https://api.example.org/ x"},
+            {"url": "https://[::1"},
+            {"url": "https://api.example.org/", "method": "CONNECT"},
+            {"url": "https://api.example.org/", "headers": {"Host": "x"}},
+            {"url": "https://api.example.org/", "headers": {"X": "a\r\nb"}},
+            {"url": "https://api.example.org/", "timeout_s": 3600},
+            {"url": "https://api.example.org/", "follow": True},
+        ):
+            with pytest.raises(PluginError):
+                self.api.invoke("http_request", [options, print])
+        self.assertEqual(self.outgoing.asked, [])
+
+    def test_not_too_many(self) -> None:
+        """A few at one time, and so many a minute."""
+        for _ in range(4):
+            self.ask(url="https://api.example.org/")
+        with pytest.raises(PluginRefused, match="under way"):
+            self.ask(url="https://api.example.org/")
+        for waiting in self.outgoing.waiting:
+            waiting.callback(Answer(204, {}, b""))
+        self.ask(url="https://api.example.org/")
+        self.ask(url="https://api.example.org/")
+        with pytest.raises(PluginRefused, match="6 requests per minute"):
+            self.ask(url="https://api.example.org/")
+        self.world.clock.advance(61)
+        self.ask(url="https://api.example.org/")
 
 
 class Timers(PluginTestCase):

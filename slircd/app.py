@@ -6,6 +6,7 @@
       network     replays the log, then serves; its children are users and channels
       listeners   one for each endpoint
       housekeeping  checkpoints, and the check that the state is the log
+      retention     what is kept for how long, and erasure
       plugins     each a process of its own
       signals     HUP
       manager     systemd is told that the server is up
@@ -66,6 +67,7 @@ from slircd.network.server import IRCServer
 from slircd.network.tls import TLSFileError
 from slircd.plugins.manager import PluginManager
 from slircd.rehash import merge
+from slircd.retention.service import Retention
 from slircd.secrets import Loaded, load_or_create
 from slircd.security.certificates import ensure_self_signed, now_utc
 from slircd.security.cloak import Cloak
@@ -310,6 +312,7 @@ class SlircdService(Tree):
             PluginManager(server, in_thread=deferToThread, outgoing=lambda private: make_outgoing(reactor, private)),
             *self._admin(config, reactor),
             housekeeping,
+            Retention(server, config.database.url, reactor),
             Signals(reactor, self.rehash),
             ManagerService(notifier, reactor, self.status),
         )

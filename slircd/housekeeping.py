@@ -26,7 +26,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 
 import slircd
-from slircd.replay.worker import Found, Job, Outcome, PastChannel, Replay
+from slircd.replay.worker import RETENTION_WORKS, Found, Job, Outcome, PastChannel, Replay
 from slircd.state.livedigest import LiveDigest
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ RETRY_S: Final = 60.0
 SLICE: Final = 100
 """Things that are hashed in one turn of the reactor: about a millisecond."""
 PAUSE_S: Final = 0.005
+RETENTION_TRIES: Final = 15
+RETENTION_PAUSE_S: Final = 2.0
 MAX_ANSWER: Final = 64 << 20
 MAX_WORDS: Final = 4096
 CODE: Final = str(Path(slircd.__file__).resolve().parents[1])
@@ -198,10 +200,7 @@ class Housekeeping(Service):
     async def _verify(self, *, keep: int, whole: bool) -> Verified:
         await self._lock.acquire()
         try:
-            event_id, sequence, live = await self._live_digest()
-            section = self._server.config.checkpoints
-            job = Replay(url=self._url, until_id=event_id, whole=whole, keep=keep, thin_events=section.thin_events)
-            answer = await self._do(job, Outcome)
+            (event_id, sequence, live), answer = await self._replayed(keep, whole)
         finally:
             self._lock.release()
         for text in answer.ignored:
@@ -224,6 +223,20 @@ class Housekeeping(Service):
                 replayed=found.replayed,
             )
         return found
+
+    async def _replayed(self, keep: int, whole: bool) -> tuple[tuple[int, int, str], Outcome]:
+        """The live state's place and digest, and what the log says there, while retention does not work on it."""
+        section = self._server.config.checkpoints
+        for _ in range(RETENTION_TRIES):
+            live = await self._live_digest()
+            job = Replay(url=self._url, until_id=live[0], whole=whole, keep=keep, thin_events=section.thin_events)
+            try:
+                return live, await self._do(job, Outcome)
+            except WorkerFailed as error:
+                if str(error) != RETENTION_WORKS:
+                    raise
+            await deferLater(self._reactor, RETENTION_PAUSE_S)
+        raise WorkerFailed(RETENTION_WORKS)
 
     async def _live_digest(self) -> tuple[int, int, str]:
         """Event id, sequence and digest of the live state at a moment, when the log has everything up to there."""

@@ -27,6 +27,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from sqlalchemy.engine import make_url
 
+from slircd.events.types import ServerPrune, ServerRedact
+
 if TYPE_CHECKING:
     from slircd.events.bus import Record
     from slircd.network.server import IRCServer
@@ -44,6 +46,13 @@ class Metrics:
         for make in (ProcessCollector, PlatformCollector, GCCollector):
             make(registry=self.registry)
         self._events = Counter("slircd_events", "Events committed to the log", ["type"], registry=self.registry)
+        self._pruned = Counter("slircd_pruned_events", "Events that retention deleted", registry=self.registry)
+        self._redacted = Counter(
+            "slircd_redacted_events",
+            "Events that were rewritten because somebody was erased, or addresses became pseudonyms",
+            ["what"],
+            registry=self.registry,
+        )
         self._commit_s = Histogram(
             "slircd_commit_seconds",
             "How long a commit of the log takes",
@@ -83,6 +92,10 @@ class Metrics:
     def event(self, record: Record) -> None:
         """An event is committed."""
         self._events.labels(record.event.event_type).inc()
+        if isinstance(record.event, ServerPrune):
+            self._pruned.inc(record.event.events)
+        elif isinstance(record.event, ServerRedact):
+            self._redacted.labels(record.event.what).inc(record.event.events)
 
     def text(self) -> bytes:
         """All series, in Prometheus' text format."""

@@ -220,6 +220,12 @@ class Retention(Section, frozen=True, kw_only=True):
     state: KeepState = KeepState()
     families: dict[str, Keep] = field(default_factory=dict)
 
+    @property
+    def keeps_everything(self) -> bool:
+        """Whether no rule ever removes or rewrites anything."""
+        rules = (self.state, *self.families.values())
+        return not self.pseudonymise_days and all(rule.keeps_everything for rule in rules)
+
 
 class Log(Section, frozen=True, kw_only=True):
     """The log of the process, on standard output; the event log is `[database]`.  twistd's --logfile goes before it."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import txaio
 from twisted.application.service import Service
@@ -32,6 +32,9 @@ from slircd.state.apply import Stamp, apply
 from slircd.state.feed import feed, without_gc
 from slircd.state.livedigest import LiveDigest
 from slircd.state.model import ServerState
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 MAX_AHEAD_S: Final = 300
 """Seconds that the log's end may lie ahead of the clock at start."""
@@ -75,6 +78,15 @@ class Order(Protocol):
         """Bring `decision` to its turn and then call `deliver`, for all decisions in one order."""
 
 
+class Amendment(NamedTuple):
+    """How the past is rewritten (retention)."""
+
+    change: Callable[[], Sequence[Rewrite]]
+    """Changes the live state, and says which rows get another payload for it."""
+    amend: Callable[[Connection], None]
+    """Does the rest in the same transaction, in the writer's thread; it may be called again after a failure."""
+
+
 class LocalOrder:
     """The order of a single node: first come, first served."""
 
@@ -86,7 +98,7 @@ class LocalOrder:
 class Decision:
     """Events that were decided together, whom to tell, and the Deferreds of those who wait."""
 
-    __slots__ = ("applied", "committed", "credentials", "events", "origin", "rewrites")
+    __slots__ = ("amendment", "applied", "committed", "credentials", "events", "origin", "rewrites")
 
     def __init__(
         self,
@@ -96,6 +108,7 @@ class Decision:
         rewrites: Sequence[Rewrite] = (),
     ) -> None:
         self.rewrites = rewrites
+        self.amendment: Amendment | None = None
         self.events = events
         self.origin = origin
         self.credentials = credentials
@@ -294,7 +307,11 @@ class EventBus(Service):
         if rows:
             self._unwritten.extend(records)
             self._gate.applied(records[-1].stamp.sequence)
-            self._store.append(rows, decision.credentials, decision.rewrites)
+            if decision.amendment is None:
+                self._store.append(rows, decision.credentials, decision.rewrites)
+            else:
+                rewrites = decision.amendment.change()
+                self._store.append(rows, decision.credentials, rewrites, decision.amendment.amend)
             if not self._full and len(self._unwritten) > MAX_UNWRITTEN and self.degraded:
                 self._set_full(True)
             self._renderer(records, decision.origin)
@@ -391,6 +408,29 @@ class EventBus(Service):
         else:
             self._waiting.append((sequence, waiting))
 
+    def amend(self, event: Event, amendment: Amendment) -> defer.Deferred[int]:
+        """Rewrite the past: the live state by `amendment.change`, and with `event`, in one transaction, the log.
+
+        Whatever was applied before stands before that transaction in the log, and what comes later behind it, so the
+        state is what the log says at every moment, whenever the server ends.  Fires when it is committed; fails with
+        StoreUnavailable while the server is degraded.
+        """
+        decision = Decision((event,), None)
+        decision.amendment = amendment
+        committed: defer.Deferred[int] = defer.Deferred()
+        decision.committed = committed
+        decision.applied.addErrback(committed.errback)
+        if self.degraded:
+            decision.applied.errback(StoreUnavailable())
+        else:
+            self._order.submit(decision, self._ordered)
+        return committed
+
+    @property
+    def unwritten(self) -> Sequence[Record]:
+        """What is applied and not committed yet."""
+        return tuple(self._unwritten)
+
     def settled(self) -> defer.Deferred[int]:
         """Fires when all that is applied now is committed, and so in reach of queries."""
         return self.publish(())
@@ -452,4 +492,14 @@ def _must_happen(event: Event) -> bool:
     return event.event_type in ("user.disconnect", "user.detach", "channel.destroy", "server.stop")
 
 
-__all__ = ["Decision", "EncodeError", "EventBus", "Gate", "LocalOrder", "Order", "Record", "StoreUnavailable"]
+__all__ = [
+    "Amendment",
+    "Decision",
+    "EncodeError",
+    "EventBus",
+    "Gate",
+    "LocalOrder",
+    "Order",
+    "Record",
+    "StoreUnavailable",
+]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from slircd.events.pages import HistoryReader
 from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.state.model import ServerState
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 T = TypeVar("T")
 
@@ -41,12 +44,16 @@ class EventStore(Protocol):
     """The clock's seconds when the oldest row that is not committed was appended."""
 
     def append(
-        self, rows: Sequence[Row], credentials: Sequence[Credential] = (), rewrites: Sequence[Rewrite] = ()
+        self,
+        rows: Sequence[Row],
+        credentials: Sequence[Credential] = (),
+        rewrites: Sequence[Rewrite] = (),
+        amend: Callable[[Connection], None] | None = None,
     ) -> None:
         """Take the rows of one decision, and what changes with it, committed together.
 
         `rewrites` are of rows that were appended before, committed or not; nothing of their old payloads stays in the
-        files of the database.
+        files of the database.  `amend` does more in the same transaction, where there is a database.
         """
 
     def head(self) -> Head:

@@ -47,9 +47,13 @@ class MemoryStore:
         return len(self._pending)
 
     def append(
-        self, rows: Sequence[Row], credentials: Sequence[Credential] = (), rewrites: Sequence[Rewrite] = ()
+        self,
+        rows: Sequence[Row],
+        credentials: Sequence[Credential] = (),
+        rewrites: Sequence[Rewrite] = (),
+        amend: object = None,
     ) -> None:
-        """Take the rows of one decision."""
+        """Take the rows of one decision; there is no database that anything could be amended in."""
         self._pending_rewrites.extend(rewrites)
         self._pending_credentials.extend(credentials)
         if not self._pending:
@@ -71,9 +75,9 @@ class MemoryStore:
             if value is not None:
                 self._credentials[account, kind] = value
         self._pending_credentials.clear()
-        new = dict(self._pending_rewrites)
+        new = {rewrite.id: rewrite for rewrite in self._pending_rewrites}
         if new:
-            self.rows = [row._replace(payload=new[row.id]) if row.id in new else row for row in self.rows]
+            self.rows = [new[row.id].applied(row) if row.id in new else row for row in self.rows]
             self._pending_rewrites.clear()
         self.on_commit(rows[-1].id, len(rows), 0.0)
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Executable, Select, create_engine, in
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
-from slircd.events import checkpoints, selection
+from slircd.events import checkpoints, runs, selection
 from slircd.events.checkpoints import Checkpoint
 from slircd.events.database import parse_url, words_of
 from slircd.events.interface import Start
@@ -175,6 +175,13 @@ class LogReader:
         """The state of a checkpoint.  Raises DamagedCheckpoint."""
         with self._asking() as connection:
             return checkpoints.load(connection, checkpoint)
+
+    def generation(self) -> runs.Generation:
+        """How retention stands; whoever replays compares it before and after."""
+        try:
+            return runs.generation(self._opened)
+        finally:
+            self._opened.rollback()
 
     # --- reading --------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,13 @@ class Rewrite(NamedTuple):
 
     id: int
     payload: str
+    columns: tuple[str | None, str | None] | None = None
+    """Another actor and target, where they are rewritten, too."""
+
+    def applied(self, row: Row) -> Row:
+        """The row as it is afterwards."""
+        actor_uid, target = self.columns or (row.actor_uid, row.target)
+        return row._replace(payload=self.payload, actor_uid=actor_uid, target=target)
 
 
 class Head(NamedTuple):

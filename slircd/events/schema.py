@@ -97,5 +97,20 @@ CONVERSATIONS: Final = Table(
 )
 """Who talks to whom, and the newest message of it: what `message.*` says, by side, so that it is found at once."""
 
-HEAD_REVISION: Final = "0006"
+RETENTION_RUNS: Final = Table(
+    "retention_runs",
+    METADATA,
+    Column("id", _BIG, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("began_at", Text, nullable=False),
+    Column("ask", Text, nullable=False),
+    Column("question", LargeBinary, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("plan", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Work of retention that rewrites or removes rows, and what it asks of the server that holds the log (events.runs)."""
+
+HEAD_REVISION: Final = "0007"
 """The newest migration, which makes what stands above."""

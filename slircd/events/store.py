@@ -56,6 +56,7 @@ CLOSE_PATIENCE_S: Final = 10.0
 """How long `close` goes on trying to write to a database that fails."""
 
 Call = Callable[..., object]
+Amend = Callable[[Connection], None]
 
 
 class StoreError(Exception):
@@ -181,14 +182,18 @@ class SQLStore:
         return len(self._appended)
 
     def append(
-        self, rows: Sequence[Row], credentials: Sequence[Credential] = (), rewrites: Sequence[Rewrite] = ()
+        self,
+        rows: Sequence[Row],
+        credentials: Sequence[Credential] = (),
+        rewrites: Sequence[Rewrite] = (),
+        amend: Amend | None = None,
     ) -> None:
         """Take the rows of one decision, and what changes with it."""
         now = self._seconds()
         if not self._appended:
             self.oldest_pending_since = now
         self._appended.append((rows[-1].id, now))
-        self._queue.put(_Unit(rows, credentials, rewrites))
+        self._queue.put(_Unit(rows, credentials, rewrites, amend))
 
     def _committed(self, last_id: int, rows: int, seconds: float) -> None:
         appended = self._appended
@@ -305,7 +310,8 @@ class SQLStore:
                 credentials = [credential for unit in batch for credential in unit.credentials]
                 rewrites = [rewrite for unit in batch for rewrite in unit.rewrites]
                 started = time.monotonic()
-                connection = self._commit(connection, rows, credentials, rewrites)
+                amends = [unit.amend for unit in batch if unit.amend is not None]
+                connection = self._commit(connection, rows, credentials, rewrites, amends)
                 if connection is None:
                     return
                 last = rows[-1]
@@ -344,6 +350,7 @@ class SQLStore:
         rows: Sequence[Row],
         credentials: Sequence[Credential],
         rewrites: Sequence[Rewrite],
+        amends: Sequence[Amend],
     ) -> Connection | None:
         """Write one transaction, for as long as it takes; None if it never will be written."""
         delay = FIRST_RETRY_S
@@ -362,8 +369,9 @@ class SQLStore:
                     if talk := [row for row in rows if is_direct(row)]:
                         connection.execute(_NOTE_CONVERSATION, list(_notes(talk)))
                     for rewrite in rewrites:
-                        wanted = EVENTS.c.id == rewrite.id
-                        connection.execute(update(EVENTS).where(wanted).values(payload=rewrite.payload))
+                        rewrite_row(connection, rewrite)
+                    for amend in amends:
+                        amend(connection)
                 break
             except _ForeignRows as error:
                 _discard(connection)
@@ -405,6 +413,15 @@ class _Unit(NamedTuple):
     rows: Sequence[Row]
     credentials: Sequence[Credential]
     rewrites: Sequence[Rewrite]
+    amend: Amend | None = None
+
+
+def rewrite_row(connection: Connection, rewrite: Rewrite) -> None:
+    """Give a row of the log another payload, and actor and target where they are rewritten, too."""
+    values: dict[str, str | None] = {"payload": rewrite.payload}
+    if rewrite.columns is not None:
+        values["actor_uid"], values["target"] = rewrite.columns
+    connection.execute(update(EVENTS).where(EVENTS.c.id == rewrite.id).values(values))
 
 
 def _forget_old_pages(connection: Connection) -> bool:

@@ -734,6 +734,34 @@ class ServerStop(Event, frozen=True, kw_only=True, tag=1):
     reason: str
 
 
+class ServerPrune(Event, frozen=True, kw_only=True, tag=1):
+    """Retention deleted events by the rules of the configuration; `actor_uid` is `server`, or who asked for it."""
+
+    event_type = "server.prune"
+    state_free = True
+    nick: str
+    events: int
+    """How many."""
+    horizon_id: int = 0
+    """The event that the log begins behind, if those that change the state went, too."""
+    horizon: str = ""
+    """Its moment."""
+
+
+class ServerRedact(Event, frozen=True, kw_only=True, tag=1):
+    """Events were rewritten so that somebody is in them no longer; never who that was."""
+
+    event_type = "server.redact"
+    state_free = True
+    nick: str
+    what: str
+    """account, nick or host: somebody was erased; addresses: old addresses became pseudonyms."""
+    events: int
+    """How many events were rewritten."""
+    checkpoints: int = 0
+    """How many checkpoints were made anew."""
+
+
 def _catalogue() -> dict[str, type[Event]]:
     classes: dict[str, type[Event]] = {}
     pending = Event.__subclasses__()

@@ -57,6 +57,12 @@ class Expiries:
         heappush(self._heap, (expires, key, mode, mask))
         self._arm()
 
+    def restart(self) -> None:
+        """Watch what the state has now: masks were rewritten."""
+        self.stop()
+        self._heap.clear()
+        self.start()
+
     def renamed(self, key: str, new_key: str) -> None:
         """A channel has another name; its entries keep their ends."""
         self._heap = [(when, new_key if name == key else name, mode, mask) for when, name, mode, mask in self._heap]

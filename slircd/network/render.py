@@ -63,6 +63,8 @@ INVISIBLE: Final = frozenset(
         ev.PluginStore,
         ev.ServerStart,
         ev.ServerStop,
+        ev.ServerPrune,
+        ev.ServerRedact,
         ev.NickVerify,
         ev.NickIdentify,
         ev.NickSet,

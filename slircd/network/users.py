@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from twisted.application.service import Service
@@ -131,6 +131,10 @@ class UserRegistry(Service):
     def remember(self, gone: Gone) -> None:
         """Somebody left, or gave up a nick."""
         self._whowas.appendleft(gone)
+
+    def forget_gone(self, is_meant: Callable[[Gone], bool]) -> None:
+        """Remember some of them no longer, because they are erased."""
+        self._whowas = deque((gone for gone in self._whowas if not is_meant(gone)), self._whowas.maxlen)
 
     def whowas(self, nick: str) -> list[Gone]:
         """Who had this nick, newest first."""

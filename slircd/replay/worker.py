@@ -31,6 +31,8 @@ BUSY_MS: Final = 10_000
 """How long a checkpoint waits for the daemon's own transactions."""
 
 FAILED: Final = 1
+RETENTION_WORKS: Final = "retention works on the log"
+"""What a replay says that could not be trusted for that reason."""
 
 
 class Job(msgspec.Struct, kw_only=True, tag=True):
@@ -91,9 +93,13 @@ def run(job: Job) -> msgspec.Struct:
 def _replay(job: Replay) -> Outcome:
     ignored: list[str] = []
     with LogReader(job.url) as reader:
+        before = reader.generation()
         start = reader.start(until_id=job.until_id, only_base=job.whole, ignored=ignored)
         into = Replayed(start.state)
         replay(reader.raw_rows(after_id=start.position.id, before_id=job.until_id + 1), into)
+        # What was read while events were removed or rewritten may not fit together.
+        if not before.quiet or reader.generation() != before:
+            raise LogError(RETENTION_WORKS)
     events = job.until_id - start.position.id
     answer = Outcome(digest=digest(into.state), events=events, ignored=ignored)
     if job.keep and events:

@@ -6,6 +6,7 @@ damaged event or base, 6 a moment before the horizon.
 
 from __future__ import annotations
 
+import getpass
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from slircd.config.load import DEFAULT_FILE, ConfigError, read_config
 from slircd.config.sections import Config
 from slircd.events.checkpoints import BeforeHorizon, DamagedBase
 from slircd.events.reader import ForeignSchema, LogError, LogReader, NoLog
+from slircd.events.types import SERVER
 from slircd.replay.cli import MOMENT
 from slircd.state.feed import Damaged
 
@@ -151,31 +153,80 @@ def stats(where: Where, *, as_json: bool) -> None:
 # --- prune --------------------------------------------------------------------------------------------------------
 
 
+def by(function: F) -> F:
+    """An option that says who asks for something, for the log."""
+    return click.option(
+        "--by", default=getpass.getuser, help="Who asks for it, as the log will say.  [default: your user name]"
+    )(function)
+
+
+def actor_of(name: str) -> str:
+    """The actor of what a command does."""
+    return SERVER if name == SERVER else f"admin:{name}"
+
+
 @events.command()
 @on_a_log
+@by
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-def prune(where: Where, *, dry_run: bool) -> None:
+def prune(where: Where, *, by: str, dry_run: bool) -> None:
     """Delete what the rules in [retention] do not keep.
 
     The server does the same by itself, every retention.check_hours.
     """
-    from slircd.retention.database import Workplace
-    from slircd.retention.horizon import prune_state
-    from slircd.retention.prune import prune_families
+    from slircd.retention.work import prune_all
 
-    rules, now_s = where.config.retention, time.time()
-    with Workplace(where.location) as place, progress() as show:
-        gone = prune_families(place, rules.families, now_s=now_s, dry_run=dry_run, progress=show)
-        horizon = prune_state(place, rules.state, now_s=now_s, dry_run=dry_run, progress=show)
+    with progress() as show:
+        done = prune_all(
+            where.location,
+            where.config.retention,
+            actor=actor_of(by),
+            now_s=time.time(),
+            dry_run=dry_run,
+            progress=show,
+        )
     verb = "would be pruned" if dry_run else "pruned"
-    for name, count in gone.items():
+    for name, count in done.families.items():
         click.echo(f"{name}: {count:,} {verb}")
-    if horizon is not None:
-        click.echo(f"events that change the state: {horizon.pruned:,} {verb}")
+    if done.horizon is not None:
+        click.echo(f"events that change the state: {done.horizon.pruned:,} {verb}")
         begins = "would begin" if dry_run else "begins"
-        click.echo(f"the log {begins} at {horizon.timestamp}, with the state behind event {horizon.event_id}")
-    if not gone and horizon is None:
+        click.echo(f"the log {begins} at {done.horizon.timestamp}, with the state behind event {done.horizon.event_id}")
+    if not done.families and done.horizon is None:
         click.echo("nothing to prune: the rules in [retention] keep all that there is")
+
+
+# --- redact -------------------------------------------------------------------------------------------------------
+
+
+@events.command()
+@on_a_log
+@by
+@click.option("--account", help="Erase the owner of this account, and drop it.")
+@click.option("--nick", help="Erase whoever had this nick, which is registered to nobody.")
+@click.option("--host", help="Erase whoever came from this host or address.")
+@click.option("--dry-run", is_flag=True, help="Only say how much would be rewritten.")
+def redact(where: Where, *, by: str, dry_run: bool, **wanted: str | None) -> None:
+    """Erase somebody from the log, for good.
+
+    Names, addresses, and what they wrote are replaced by `erased-1` and the like, everywhere: in events, in the base and
+    in checkpoints, and in what the server has in memory.  They are disconnected; credentials are deleted.
+    """
+    from slircd.retention.erasure import Request
+    from slircd.retention.work import redact as do
+
+    given = {name: value for name, value in wanted.items() if value}
+    if len(given) != 1:
+        raise click.UsageError("exactly one of --account, --nick and --host says who is to be erased")
+    request = Request(**given)
+    with progress() as show:
+        done = do(where.location, request, actor=actor_of(by), now_s=time.time(), dry_run=dry_run, progress=show)
+    verb = "would be rewritten" if dry_run else "rewritten"
+    for name, count in sorted(done.types.items()):
+        click.echo(f"{name}: {count:,} {verb}")
+    click.echo(f"{done.events:,} events {verb}, {done.checkpoints:,} checkpoints made anew")
+    if not dry_run:
+        click.echo("exports and backups from before still have it")
 
 
 # --- export and import --------------------------------------------------------------------------------------------

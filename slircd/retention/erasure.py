@@ -8,6 +8,7 @@ to another account is that account's, and not replaced at all.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -15,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from slircd.events import types as ev
+from slircd.events.row import Row
 from slircd.retention.fields import Kind
 from slircd.state.model import ServerState
 from slircd.wire.casemap import CASEMAPS
@@ -36,9 +38,14 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nick: str = ""
     host: str = ""
 
+    @property
+    def kind(self) -> str:
+        """Which of them it is."""
+        return next(name for name in self.__struct_fields__ if getattr(self, name))
+
     def words(self) -> str:
         """It, in words, for whoever asked."""
-        return next(f"{name} {value}" for name in self.__struct_fields__ if (value := getattr(self, name)))
+        return f"{self.kind} {getattr(self, self.kind)}"
 
 
 class Plan(msgspec.Struct, kw_only=True):
@@ -60,7 +67,9 @@ class Plan(msgspec.Struct, kw_only=True):
     """Topics that they wrote, to be known again as another's `previous`."""
     casemapping: str
     until: int = 0
-    """The last event that is rewritten."""
+    """The last event that the work in small transactions rewrites; later ones are rewritten with the live state."""
+    stale: list[int] = []
+    """Checkpoints that held something of it, and are made anew."""
 
 
 class _Somebody:
@@ -103,15 +112,16 @@ class _Somebody:
 class Search:
     """Goes through a log, in order, and finds out who is meant."""
 
-    def __init__(self, request: Request, state: ServerState) -> None:
-        """`state` is the state before the first event; its casemapping is that of the log's end."""
-        self.fold: Callable[[str], str] = state.fold
+    def __init__(self, request: Request, state: ServerState, fold: Callable[[str], str]) -> None:
+        """`state` is the state before the first event; `fold` is that of the log's end."""
+        self.fold = fold
         self._account = self.fold(request.account)
         self._nick = self.fold(request.nick)
         self._host = request.host.lower()
         self._now: dict[str, _Somebody] = {}
         self._mine: dict[str, _Somebody] = {}
         self._person = _Somebody("", "", "")
+        self._account_known = False
         self._account_names: set[str] = {request.account} if request.account else set()
         self._others: set[str] = set()
         self._other_realnames: set[str] = set()
@@ -130,6 +140,7 @@ class Search:
             self._count(known.name, *known.nicks.values(), *known.certfps)
         account = state.accounts.get(self._account) if self._account else None
         if account is not None:
+            self._account_known = True
             self._account_names |= {account.name, *account.nicks.values()}
             self._person.fingerprints |= set(account.certfps)
 
@@ -201,6 +212,7 @@ class Search:
     def _register(self, event: ev.NickRegister, key: str) -> None:
         self._count(event.account)
         if key and key == self._account:
+            self._account_known = True
             self._account_names.add(event.account)
             self._logged_in(event.actor_uid or "", event.account)
         else:
@@ -227,7 +239,7 @@ class Search:
     @property
     def found(self) -> bool:
         """Whether the log knows anybody who is meant."""
-        return bool(self._mine)
+        return bool(self._mine or self._account_known)
 
     def plan(self, now: ServerState) -> Plan:
         """What becomes what; `now` is the state at the log's end."""
@@ -291,11 +303,24 @@ class Erasure:
         self._topics = frozenset(plan.topics)
         self._own = {**plan.names, **plan.own}
         self._realnames = {name.lower() for name in plan.realnames}
-        words = {**plan.hosts, **{name: new for name, new in plan.names.items() if len(name) >= LEAST_WORD}}
-        words |= {name: ERASED for name in self._realnames if len(name) > LEAST_WORD + 1}
-        words |= plan.fingerprints
+        words = {name: ERASED for name in self._realnames if len(name) > LEAST_WORD + 1}
+        words |= plan.hosts | plan.fingerprints
+        words |= {name: new for name, new in plan.names.items() if len(name) >= LEAST_WORD}
         self._words = {self._fold(word): new for word, new in words.items()}
         self._pattern = _any_of(self._words, self._fold)
+        hints = {*self._own, *plan.hosts, *self._uids, *plan.sources, *plan.topics, *self._words, *self._realnames}
+        spelt = [_spelt(json.dumps(hint, ensure_ascii=False)[1:-1], self._fold) for hint in sorted(hints)]
+        self._hint = re.compile("|".join(spelt) or r"(?!)", re.IGNORECASE)
+
+    def concerns(self, row: Row) -> bool:
+        """Whether a row may have to be rewritten: quick to say, and never wrong when it says no."""
+        return (
+            row.actor_uid in self._uids
+            or row.target in self._uids
+            or self._hint.search(row.payload) is not None
+            or (row.target is not None and self._hint.search(row.target) is not None)
+            or (row.actor_uid is not None and self._hint.search(row.actor_uid) is not None)
+        )
 
     def is_mine(self, uid: str) -> bool:
         """Whether somebody who is meant had this UID."""
@@ -333,17 +358,29 @@ class Erasure:
         return self._pattern.sub(lambda match: self._words[self._fold(match[0])], value)
 
 
+_INSIDE: Final = r"[A-Za-z0-9_\[\]\\`^{}|\-]"
+"""A character of a nick."""
+_HEX: Final = re.compile(r"[0-9a-f]+")
+
+
 def _any_of(words: Iterable[str], fold: Callable[[str], str]) -> re.Pattern[str] | None:
-    """A pattern for any of `words` that stands alone: no character of a nick or host before or behind it."""
-    alternatives = sorted((_spelt(word, fold) for word in words), key=len, reverse=True)
-    if not alternatives:
-        return None
-    inside = r"A-Za-z0-9_\[\]\\`^{}|\-"
-    # A full stop or a colon ends a sentence, or goes on as a host or an address.
-    return re.compile(
-        rf"(?<![{inside}])(?<![{inside}][.:])(?:{'|'.join(alternatives)})(?![{inside}])(?![.:][{inside}])",
-        re.IGNORECASE,
-    )
+    """A pattern for any of `words` that stands alone: no character of a nick before or behind it.
+
+    A host, or what could be a part of an IPv6 address, is not looked for in what goes on as a host or an address.
+    """
+    names: list[str] = []
+    addresses: list[str] = []
+    for word in sorted(words, key=len, reverse=True):
+        is_address = "." in word or ":" in word or _HEX.fullmatch(word)
+        (addresses if is_address else names).append(_spelt(word, fold))
+    patterns: list[str] = []
+    if addresses:
+        patterns.append(
+            f"(?<!{_INSIDE})(?<!{_INSIDE}[.:])(?:{'|'.join(addresses)})(?!{_INSIDE})(?![.:]{_INSIDE})(?!::)"
+        )
+    if names:
+        patterns.append(f"(?<!{_INSIDE})(?:{'|'.join(names)})(?!{_INSIDE})")
+    return re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
 
 
 def _spelt(word: str, fold: Callable[[str], str]) -> str:

@@ -46,6 +46,11 @@ def rewrite_state(part: S, rewriter: Rewriter) -> S:
     return _struct(part, rewriter, False)
 
 
+def rewrite_entry(part: Part, key: str, value: Any, rewriter: Rewriter) -> tuple[str, Any]:
+    """One entry of a dict of the state: its key and value, the same objects where nothing changes."""
+    return _text(key, part.keys[0], False, rewriter), _value(value, part, 1, False, rewriter, False)
+
+
 def _struct(struct: S, rewriter: Rewriter, authored: bool) -> S:
     changed: dict[str, Any] = {}
     for part in parts_of(type(struct)):

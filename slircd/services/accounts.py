@@ -103,6 +103,10 @@ class Accounts:
             window_s=config.failure_window_s,
         )
 
+    def forget(self, key: str) -> None:
+        """Nothing proves to own this account any more."""
+        self._credentials = {known: value for known, value in self._credentials.items() if known[0] != key}
+
     def load(self, credentials: list[Credential]) -> None:
         """Take what the database has, at start."""
         self._credentials = {(account, kind): value for account, kind, value in credentials if value is not None}

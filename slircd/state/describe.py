@@ -132,6 +132,8 @@ TELLERS: Final[dict[type[ev.Event], Callable[[Any], str]]] = {
     ).removesuffix(": "),
     ev.ServerStart: lambda event: f"{event.name} started",
     ev.ServerStop: lambda event: f"{event.name} stopped: {event.reason}",
+    ev.ServerPrune: lambda event: f"retention deleted {event.events} events",
+    ev.ServerRedact: lambda event: f"{event.events} events were rewritten ({event.what})",
     **{
         cls: lambda event: (
             f"{event.nick} set {event.event_type.removeprefix('oper.').upper()} {event.mask}: {event.reason}"

@@ -46,8 +46,12 @@ class LiveDigest:
 
     def touch(self, event: ev.Event) -> None:
         """`event` is about to be applied."""
-        state, dirty = self._state, self._dirty
-        for key in TOUCHES[type(event)](state, event):
+        self.touch_keys(TOUCHES[type(event)](self._state, event))
+
+    def touch_keys(self, keys: Iterable[Key]) -> None:
+        """The things under `keys`, those that there will be among them, are about to change."""
+        dirty = self._dirty
+        for key in keys:
             if key not in dirty:
                 self._total -= self._hashes(key)
                 dirty.add(key)

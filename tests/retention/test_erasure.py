@@ -38,7 +38,7 @@ def replayed(rows: list[Row]) -> ServerState:
 
 
 def plan_for(rows: list[Row], request: Request, *, start: ServerState | None = None) -> Plan:
-    search = Search(request, start or replayed(rows[:1]))
+    search = Search(request, start or ServerState(), replayed(rows).fold)
     for row in rows:
         search.see(decoded(row))
     return search.plan(replayed(rows) if start is None else start)
@@ -80,9 +80,9 @@ def test_rewritten_events_make_the_rewritten_state(seed: int, request_: Request)
     assert rewritten(new, rewriter) == new, "a second time changes nothing"
 
 
-def story() -> World:
+def story(world: World | None = None) -> World:
     """Zaphod, with an account, is where the others are, and everywhere else."""
-    world = World()
+    world = world or World()
     ford = world.oper("ford", address="198.51.100.7")
     ford.sends("JOIN #deep")
     first = world.connect("192.0.2.42")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from slircd.admin.query import allowed
 from slircd.commands import families as families  # fills the registry
 from slircd.commands.registry import COMMANDS
 from slircd.config.example import to_toml
@@ -172,7 +174,117 @@ def replay_schema() -> str:
     return msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode() + "\n"
 
 
+# --- admin API ----------------------------------------------------------------------------------------------------
+
+ADMIN_HEAD = """\
+HTTP on 127.0.0.1:8080, unless `[admin]` says otherwise: in plain text on loopback, or with TLS (`admin.tls`), which is
+what another address needs, unless a proxy in front adds it (`admin.plain_http_in_public`).  What programs use is
+described here and, for machines, at `/openapi.json`.
+
+## Log in
+
+`/healthz`, `/readyz`, `/metrics` and `/openapi.json` need no log-in; everything under `/admin` does:
+
+- HTTP Basic, for the user `admin` of the first start or one of `[admin.users.NAME]`, with a `password_hash` and a role;
+- `Authorization: Bearer TOKEN`, with a token of a program: `slircd admin token create NAME --role read --days 90` prints
+  one, `slircd admin token list` shows them, `slircd admin token revoke NAME` ends one, within two seconds, beside the
+  running server.  Only the SHA-256 of its secret is kept; it always has an end;
+- the same header with a session of twelve hours: `POST /admin/session` with HTTP Basic gives one, `DELETE` ends it.
+
+The role `read` sees the log and the state, `admin` may also act, and see keys of channels (`keys=show`) and texts of
+logged messages.  Passwords are checked in a thread and remembered for five minutes by a keyed hash; ten wrong ones make
+an address wait for ten minutes, nobody else.  There are no cookies and no CORS: no other page can ask in your name.
+
+```sh
+curl -u admin:PASSWORD "http://localhost:8080/admin/events?from=2025-01-01"
+curl -u admin:PASSWORD "http://localhost:8080/admin/events?type=channel.*,oper.kill&order=desc&limit=20"
+curl -u admin:PASSWORD -H "Accept: application/x-ndjson" "http://localhost:8080/admin/events?from=-1d"
+curl -u admin:PASSWORD "http://localhost:8080/admin/replay?at=2025-01-01T12:00:00Z"
+curl -u admin:PASSWORD "http://localhost:8080/admin/diff?from=-1h"
+curl -u admin:PASSWORD "http://localhost:8080/admin/blame?channel=%23ops"
+curl -u admin:PASSWORD -H "Content-Type: application/json" -d '{"channel": "#ops", "at": "-1h", "dry_run": true}' \\
+    http://localhost:8080/admin/actions/restore
+curl -u admin:PASSWORD -N "http://localhost:8080/admin/stream?type=channel.*"
+```
+
+## What holds everywhere
+
+- Times are `2025-01-01`, ISO 8601 with or without offset, or `-15m` (s, m, h, d, w); one in the future means now.
+- Lists come in pages: `limit`, and `after` (or `before`) behind a place; the header `Link: <…>; rel="next"` leads on.
+- A refusal is `application/problem+json` (RFC 9457): `title`, and which `parameter` was wrong, what was `given`, what is
+  `allowed`; for an action the `code` that a client of IRC would have got.  405 comes with `Allow`, 429 and 503 with
+  `Retry-After`.
+- Limits: 8 KB of address, 12 KB of headers, 64 KB of body.
+- Answers are compressed for who takes gzip, and have entity tags (`If-None-Match`); what was replayed of the past may be
+  kept for a minute.
+- Each answer has `X-Request-ID`, yours if you sent one, which also stands in the server's log.
+- Events as an array have at most 1000 rows; with `Accept: application/x-ndjson` they are a stream of lines without
+  limit, read from the log at the pace of the reader.
+
+## Live
+
+`/admin/live` (WebSocket; the subprotocol `bearer.TOKEN` logs a browser in) and `/admin/stream` (server-sent events) send
+each event when it is committed: its row, and `text`, what happened in words.  With `after`, a sequence, or
+`Last-Event-ID`, they begin behind that in the log, and nothing is lost or comes twice where log and present meet; a slow
+reader is read to from the log, for as long as it takes.  Keys of channels are always masked.  Logged messages
+(`message.*`) are left out, unless `admin.live_messages` is set and the reader has the role `admin`.  Who may follow is
+looked at again every half minute.
+
+## Actions
+
+`POST /admin/actions/NAME` with a JSON body decides by the rules of the operators' command, as the actor `admin:NAME`
+(`admin:token.NAME` for a token).  The event `admin.action` says what was asked, in one decision with the events that
+do it; the answer comes when the log has both, and operators with the server notice mask `o` are told."""
+
+
+def admin_api() -> str:
+    """The admin API."""
+    from slircd.admin.openapi import TAGS, described, document
+
+    openapi = document()
+    lines = ["# The admin API", "", NOTE, ADMIN_HEAD]
+    for tag, about in TAGS.items():
+        lines += ["", f"## Reference: {tag}", "", f"{about}.", ""]
+        for each in described():
+            if each.tag == tag:
+                path = re.sub(r"<(?:path:)?(\w+)>", r"{\1}", each.path)
+                lines += _operation(path, each, openapi["paths"][path][each.method.lower()])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _operation(path: str, each: Any, operation: dict[str, Any]) -> Iterator[str]:
+    yield f"### `{each.method} {path}`"
+    yield ""
+    yield sentence(each.about) + ("  *Role admin.*" if each.role == "admin" else "")
+    yield ""
+    parameters = [one for one in operation["parameters"] if one["in"] == "query"]
+    if parameters:
+        yield from ("| parameter | meaning | allowed |", "|---|---|---|")
+        hints = get_type_hints(each.query, include_extras=True)
+        names = key_names(each.query)
+        for one in parameters:
+            required = ", required" if one["required"] else ""
+            may = _allowed(hints[names[one["name"]]])
+            yield f"| `{one['name']}`{required} | {one['description']} | {may} |"
+        yield ""
+    if each.body is not None:
+        yield f"Body: {sentence(each.body.__doc__)}"
+        yield ""
+        yield from ("| field | allowed | default |", "|---|---|---|")
+        hints = get_type_hints(each.body, include_extras=True)
+        for field in msgspec.structs.fields(each.body):
+            may = description(hints[field.name]) or _allowed(hints[field.name])
+            default = "required" if field.required else f"`{msgspec.json.encode(field.default).decode()}`"
+            yield f"| `{field.encode_name}` | {may} | {default} |"
+        yield ""
+
+
+def _allowed(hint: Any) -> str:
+    return allowed(hint).split(" that matches ")[0].replace("|", "\\|")
+
+
 PAGES = {
+    "admin-api.md": admin_api,
     "events.md": events,
     "configuration.md": configuration,
     "commands.md": commands,

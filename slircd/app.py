@@ -343,7 +343,7 @@ class SlircdService(Tree):
         authenticator = Authenticator(self._admin_users, self.server.passwords, reactor, tokens)
         past = PastInThreads(config.database.url)
         feed = Feed(self.server.bus, past, reactor, lambda: self.server.gate.committed_sequence)
-        api = AdminAPI(Backend(self.server, past, metrics, authenticator, feed))
+        api = AdminAPI(Backend(self.server, past, metrics, authenticator, feed, deferToThread))
         site: Any = AdminSite(api.resource(), reactor)
         plan = Plan(
             key="admin",

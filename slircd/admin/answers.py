@@ -9,12 +9,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
@@ -73,10 +72,13 @@ def with_charset(kind: str) -> str:
     return kind if "charset" in kind or kind.startswith(("image/", "font/")) else f"{kind}; charset=utf-8"
 
 
-async def send(request: Any, status: int, answer: object, headers: dict[str, str]) -> None:
-    """Send an answer; the request is finished by whoever called."""
+Run = Callable[..., "Deferred[Any]"]
+
+
+async def send(request: Any, status: int, answer: object, headers: dict[str, str], run: Run) -> None:
+    """Send an answer; the request is finished by whoever called.  `run` calls a function in a thread."""
     if isinstance(answer, Stream):
-        await _send_stream(request, status, answer, headers)
+        await _send_stream(request, status, answer, headers, run)
         return
     if status == 204:
         request.setResponseCode(status)
@@ -99,7 +101,7 @@ async def send(request: Any, status: int, answer: object, headers: dict[str, str
         if len(body) <= PIECE_BYTES:
             body = gzip.compress(body, 5, mtime=0)
         else:
-            body = await deferToThread(gzip.compress, body, 5, mtime=0)
+            body = await run(gzip.compress, body, 5, mtime=0)
     request.setHeader(b"content-length", b"%d" % len(body))
     if len(body) <= PIECE_BYTES:
         request.write(body)
@@ -114,7 +116,7 @@ async def send(request: Any, status: int, answer: object, headers: dict[str, str
     flow.end()
 
 
-async def _send_stream(request: Any, status: int, stream: Stream, headers: dict[str, str]) -> None:
+async def _send_stream(request: Any, status: int, stream: Stream, headers: dict[str, str], run: Run) -> None:
     request.setResponseCode(status)
     set_headers(request, with_charset(stream.kind), headers)
     packer = None
@@ -129,7 +131,7 @@ async def _send_stream(request: Any, status: int, stream: Stream, headers: dict[
             if flow.gone:
                 break
             if packer is not None:
-                piece = await deferToThread(_pack, packer, piece)
+                piece = await run(_pack, packer, piece)
             for start in range(0, len(piece), PIECE_BYTES):
                 if not flow.gone:
                     request.write(piece[start : start + PIECE_BYTES])

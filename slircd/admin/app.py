@@ -74,7 +74,7 @@ class AdminAPI:
         answer = await route.handler(call, **arguments)
         if isinstance(answer, Handover):
             return answer.resource
-        await send(request, route.status, answer, call.headers)
+        await send(request, route.status, answer, call.headers, backend.run)
         return None
 
     def _failed(self, request: Any, failure: Any) -> bytes | None:

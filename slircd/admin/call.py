@@ -28,6 +28,8 @@ class Backend(NamedTuple):
     metrics: Metrics
     authenticator: Authenticator
     feed: Feed
+    run: Callable[..., Deferred[Any]]
+    """Calls a function in a thread."""
 
 
 class Call:

@@ -1,5 +1,11 @@
-"""Importing this module fills the table of routes: one module for each group."""
+"""Importing this module fills the table of routes: a line for each module with a group."""
 
-from slircd.admin import actions, events, health, live, now, plugins, replay, session
-
-__all__ = ["actions", "events", "health", "live", "now", "plugins", "replay", "session"]
+from slircd.admin import actions as actions
+from slircd.admin import events as events
+from slircd.admin import health as health
+from slircd.admin import live as live
+from slircd.admin import now as now
+from slircd.admin import openapi as openapi
+from slircd.admin import plugins as plugins
+from slircd.admin import replay as replay
+from slircd.admin import session as session

@@ -85,7 +85,7 @@ def parse_query(arguments: Mapping[bytes, list[bytes]], kind: type[S] | None, no
 
 
 def _convert(name: str, text: str, hint: Any, now_s: float) -> Any:
-    inner = _without_none(strip_annotated(hint))
+    inner = given_type(hint)
     base = strip_annotated(inner)
     wrong = BadRequest(name, text, allowed(hint))
     if "\0" in text or len(text) > MAX_TEXT:
@@ -103,17 +103,18 @@ def _convert(name: str, text: str, hint: Any, now_s: float) -> Any:
         raise wrong from None
 
 
-def _without_none(hint: Any) -> Any:
-    parts = [part for part in getattr(hint, "__args__", ()) if part is not type(None)]
-    is_optional = type(None) in getattr(hint, "__args__", ())
-    return parts[0] if is_optional and len(parts) == 1 else hint
+def given_type(hint: Any) -> Any:
+    """The type of a parameter that is given, with its limits: of `X | None`, X."""
+    parts = getattr(strip_annotated(hint), "__args__", ())
+    kept = [part for part in parts if part is not type(None)]
+    return kept[0] if type(None) in parts and len(kept) == 1 else hint
 
 
 def allowed(hint: Any) -> str:
     """What a parameter may be, in words."""
-    base = strip_annotated(_without_none(strip_annotated(hint)))
-    words: str | None = getattr(base, "allowed", None)
-    return words or describe(_without_none(strip_annotated(hint)) if base is not str else hint)
+    inner = given_type(hint)
+    words: str | None = getattr(strip_annotated(inner), "allowed", None)
+    return words or describe(inner)
 
 
 def parse_body(data: bytes, kind: type[S], content_type: str) -> S:

@@ -16,7 +16,7 @@ from slircd.events.reader import LogReader
 from slircd.housekeeping import WorkerFailed
 from slircd.replay.blame import Blamed, blame_channel
 from slircd.replay.diff import StateDiff, diff_states
-from slircd.replay.document import ServerSnapshot
+from slircd.replay.document import AccountView, BanView, ChannelView, Position, UserView
 from slircd.replay.reconstructor import StateReconstructor
 
 KEPT_S = 60
@@ -36,7 +36,19 @@ class ReplayQuery(Query, frozen=True, kw_only=True):
     ] = "mask"
 
 
-@route("GET", "/admin/replay", tag="past", returns=ServerSnapshot, problems=(404,))
+class ReplayView(msgspec.Struct, kw_only=True):
+    """The server at a moment; with `section`, only that one of the four lists."""
+
+    version: int
+    at: str
+    position: Position
+    users: list[UserView] | msgspec.UnsetType = msgspec.UNSET
+    channels: list[ChannelView] | msgspec.UnsetType = msgspec.UNSET
+    accounts: list[AccountView] | msgspec.UnsetType = msgspec.UNSET
+    bans: list[BanView] | msgspec.UnsetType = msgspec.UNSET
+
+
+@route("GET", "/admin/replay", tag="past", returns=ReplayView, problems=(404,))
 async def replay(call: Call, query: ReplayQuery) -> Encoded:
     """The server at a moment: the document of slircd-replay.  With `section` only that part, and the head."""
     call.require_admin_for_keys(query.keys)

@@ -109,7 +109,7 @@ class AdminTestCase(ServerTestCase):
     def make_backend(self) -> Backend:
         server = self.world.server
         feed = Feed(server.bus, self.past, self.world.clock, lambda: server.gate.committed_sequence)
-        return Backend(server, self.past, self.metrics, self.authenticator, feed)
+        return Backend(server, self.past, self.metrics, self.authenticator, feed, maybeDeferred)
 
     def connect(self) -> tuple[HTTPChannel, StringTransport]:
         """A connection to the site."""

@@ -12,7 +12,7 @@ UTF-8 (for the tests of that, which are skipped otherwise).  docs/conformance.md
 import os
 import shlex
 import shutil
-from typing import Any, Dict, Optional, Type
+from typing import Any, Callable, Dict, Optional, Type
 
 from irctest import patma
 from irctest.basecontrollers import BaseServerController, DirectoryBasedController
@@ -31,6 +31,9 @@ CONFIG = """
 name = "My.Little.Server"
 description = "test server"
 encoding = "{encoding}"
+casemapping = "{casemapping}"
+confusables = {confusables}
+default_user_modes = "{user_modes}"
 {services}
 network = "testnet"
 {password}
@@ -40,6 +43,7 @@ email = "email@example.org"
 
 [[listen]]
 port = {port}
+proxies = {proxies}
 {websocket}
 
 [flood]
@@ -75,6 +79,20 @@ sendmail = ["true"]
 password_hash = "{oper}"
 class = "netadmin"
 """
+
+
+def _ergo_options(change: Optional[Callable[[Dict[str, Any]], None]]) -> Dict[str, Any]:
+    """What a test asks of a server in the words of Ergo's configuration; these have equivalents in ours."""
+    options: Dict[str, Any] = {
+        "server": {"listeners": {"plain": None}},
+        "accounts": {"multiclient": {}, "registration": {}, "nick-reservation": {}},
+        "history": {"retention": {}},
+        "limits": {},
+        "channels": {"registration": {}},
+    }
+    if change is not None:
+        change(options)
+    return options
 
 
 class SlircdController(BaseServerController, DirectoryBasedController):
@@ -172,8 +190,15 @@ class SlircdController(BaseServerController, DirectoryBasedController):
         self.port = port
         self.hostname = hostname
         self.create_config()
+        wanted = _ergo_options(self.test_config.ergo_config)
+        precis = wanted["server"].get("casemapping") == "precis"
+        proxied = any(listener and listener.get("proxy") for listener in wanted["server"]["listeners"].values())
         config = CONFIG.format(
             port=port,
+            casemapping="precis" if precis else "ascii",
+            confusables=str(precis).lower(),
+            user_modes=wanted["accounts"].get("default-user-modes", "+i").lstrip("+"),
+            proxies='["127.0.0.0/8"]' if proxied else "[]",
             before_connect=str(bool(self.test_config.account_registration_before_connect)).lower(),
             require_email=str(bool(self.test_config.account_registration_requires_email)).lower(),
             websocket=f"[[listen]]\nport = {websocket_port}\nwebsocket = true" if websocket_port else "",

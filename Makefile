@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.installed
 
-.PHONY: run test lint clean
+.PHONY: run test lint clients clean
 
 run: $(READY)
 	$(BIN)/twistd -n slircd
@@ -21,6 +21,12 @@ lint: $(READY)
 	mkdir -p build && rm -f build/check.db
 	$(BIN)/alembic -x url=sqlite:///build/check.db upgrade head
 	$(BIN)/alembic -x url=sqlite:///build/check.db check
+
+# JavaScript clients that some tests run; those tests are skipped where they are not installed.
+clients:
+	mkdir -p build/clients
+	cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc build/clients/
+	npm ci --prefix build/clients --ignore-scripts --silent
 
 # One environment for all three: what tests and linters need is small beside Twisted itself.
 $(READY): setup.cfg pyproject.toml

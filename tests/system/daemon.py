@@ -44,7 +44,9 @@ port = 0
 {more}
 """
 
-_PORT = re.compile(r"listening on IPv4Address\(type='TCP', host='127\.0\.0\.1', port=(\d+)\) for (TLS|plain)")
+_PORT = re.compile(
+    r"listening on IPv4Address\(type='TCP', host='127\.0\.0\.1', port=(\d+)\) for (TLS|plain IRC)( over WebSocket)?"
+)
 
 
 _ADMIN = re.compile(r"listening on IPv4Address\(type='TCP', host='127\.0\.0\.1', port=(\d+)\) for the admin API")
@@ -140,7 +142,8 @@ class Daemon:
                 self.ports["admin"] = int(admin[1])
             port = _PORT.search(line)
             if port is not None:
-                self.ports["tls" if port[2] == "TLS" else "plain"] = int(port[1])
+                kind = "tls" if port[2] == "TLS" else "plain"
+                self.ports["websocket" if port[3] else kind] = int(port[1])
             if re.search(pattern, line):
                 return line
 

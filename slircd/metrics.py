@@ -180,6 +180,13 @@ class _TrafficCollector(Collector):
         yield GaugeMetricFamily("slircd_memberships", "Members of all channels together", value=members)
         largest = max((len(channel.members) for channel in server.state.channels.values()), default=0)
         yield GaugeMetricFamily("slircd_largest_channel_members", "Members of the largest channel", value=largest)
+        listed = GaugeMetricFamily(
+            "slircd_channel_members", "Members of the channels that [metrics] lists", labels=["channel"]
+        )
+        for name in server.config.metrics.channels:
+            listed_channel = server.state.channel_by_name(name)
+            listed.add_metric([name], 0 if listed_channel is None else len(listed_channel.members))
+        yield listed
         registered = sum(1 for channel in server.state.channels.values() if channel.registration is not None)
         yield GaugeMetricFamily("slircd_registered_channels", "Channels that are registered", value=registered)
         logged_in = sum(1 for user in server.state.users.values() if user.account is not None)

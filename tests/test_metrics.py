@@ -27,7 +27,11 @@ def series(metrics: Metrics) -> dict[str, float]:
 
 
 class Series(ServerTestCase):
-    config = {"flood": {"enabled": True, "burst": 5, "rate_per_s": 1.0}, "limits": {"sendq_bytes": 65_536}}
+    config = {
+        "flood": {"enabled": True, "burst": 5, "rate_per_s": 1.0},
+        "limits": {"sendq_bytes": 65_536},
+        "metrics": {"channels": ["#Listed", "#empty"]},
+    }
 
     def setUp(self) -> None:
         super().setUp()
@@ -83,12 +87,14 @@ class Series(ServerTestCase):
     def test_people_and_channels(self) -> None:
         """Gauges that read the state."""
         self.on_channel("#a", "ann", "bob", "eve")
-        self.on_channel("#b", "dan")
+        self.on_channel("#listed", "dan")
         self.oper("root").sends("AWAY :gone")
         found = series(self.metrics)
         self.assertEqual(found["slircd_memberships"], 4)
         self.assertEqual(found["slircd_largest_channel_members"], 3)
         self.assertEqual(found["slircd_opers"], 1)
+        self.assertEqual(found['slircd_channel_members{channel="#Listed"}'], 1)
+        self.assertEqual(found['slircd_channel_members{channel="#empty"}'], 0)
         self.assertEqual(found["slircd_users_away"], 1)
         self.assertEqual(found['slircd_certificate_expiry_timestamp_seconds{file="here.crt"}'], 1_800_000_000)
         self.assertGreater(found["slircd_log_disk_free_bytes"], 0)

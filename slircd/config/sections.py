@@ -257,6 +257,14 @@ class Checkpoints(Section, frozen=True, kw_only=True):
     ] = 3600
 
 
+class MetricsSection(Section, frozen=True, kw_only=True):
+    """What `/metrics` of the admin API shows; no nick and no other channel is ever named there."""
+
+    channels: Annotated[
+        list[str], Meta(max_length=100, description="Channels whose members are counted by name, such as #help")
+    ] = field(default_factory=list)
+
+
 class Targets(Section, frozen=True, kw_only=True):
     """How many targets one command may name (ISUPPORT TARGMAX)."""
 
@@ -626,6 +634,7 @@ class Config(Section, frozen=True, kw_only=True):
     database: Database = Database()
     retention: Retention = Retention()
     log: Log = Log()
+    metrics: MetricsSection = MetricsSection()
 
     checkpoints: Checkpoints = Checkpoints()
     limits: Limits = Limits()

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.daemon import DEADLINE_S, insecure
+from tests.system.ports import free_port
 
 pytestmark = pytest.mark.system
 
@@ -72,12 +73,6 @@ EMPTY_UNITS = {
     "with-service.target": "[Unit]\nWants=slircd.service\n",
     "with-sockets.target": "[Unit]\nWants=slircd.socket slircd-tls.socket\n",
 }
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 class Systemd:

@@ -186,9 +186,16 @@ class SocketClient:
     """A client on a real socket, with TLS or without."""
 
     def __init__(
-        self, daemon: Daemon, *, tls: bool = False, context: ssl.SSLContext | None = None, port: int | None = None
+        self,
+        daemon: Daemon | None,
+        *,
+        tls: bool = False,
+        context: ssl.SSLContext | None = None,
+        port: int | None = None,
     ) -> None:
-        port = daemon.ports["tls" if tls else "plain"] if port is None else port
+        if port is None:
+            assert daemon is not None
+            port = daemon.ports["tls" if tls else "plain"]
         self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
         if tls:
             plain = self.socket
@@ -197,7 +204,8 @@ class SocketClient:
             except ssl.SSLError:
                 plain.close()
                 raise
-        daemon.clients.append(self)
+        if daemon is not None:
+            daemon.clients.append(self)
         self._buffer = b""
         self.lines: list[str] = []
 

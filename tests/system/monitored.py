@@ -75,7 +75,9 @@ class Load(threading.Thread):
             person.synchronise()
             if self.rounds % 10 == 0:
                 staff.sends(f"JOIN #k{self.rounds}", f"SAJOIN p1 #k{self.rounds}", f"KICK #k{self.rounds} p1")
-                staff.sends("KLINE FORCE 1h *@192.0.2.1 :never here", "UNKLINE *@192.0.2.1", "NS IDENTIFY staff secretword")
+                staff.sends(
+                    "KLINE FORCE 1h *@192.0.2.1 :never here", "UNKLINE *@192.0.2.1", "NS IDENTIFY staff secretword"
+                )
                 staff.sends("CS FLAGS #hall p*!*@* +v", "CS FLAGS #hall p*!*@* -v", "OPER admin sesame")
                 staff.sends(f"PART #k{self.rounds}")
                 passing = SocketClient(daemon).register(f"t{self.rounds}")

@@ -201,9 +201,6 @@ class _TrafficCollector(Collector):
             "Bytes that wait for clients, all together",
             value=sum(session.outbox.size for session in server.sessions),
         )
-        yield CounterMetricFamily(
-            "slircd_clock_held", "Timestamps that were held because the clock stepped back", value=server.bus.wall.held
-        )
 
 
 class _DiskCollector(Collector):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,11 @@ import pytest
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
+from slircd.events import checkpoints
 from slircd.events.reader import LogReader
+from slircd.events.store import SQLStore
 from slircd.housekeeping import LOOK_S, RETRY_S, Housekeeping, Verified, WorkerFailed
-from slircd.replay.worker import JOBS, Outcome, PastChannel, Replay, run, writing_engine
+from slircd.replay.worker import JOBS, Outcome, PastChannel, Replay, run, write_checkpoint, writing_engine
 from slircd.state.feed import Damaged
 from slircd.state.snapshot import digest
 from tests.events.test_checkpoints import LAST, ROWS, state_after
@@ -111,6 +116,35 @@ def test_damaged_log(url: str) -> None:
         run(Replay(url=url, until_id=LAST, keep=2))
     with LogReader(url) as reader:
         assert reader.checkpoints() == []
+
+
+def test_beside_a_busy_writer(tmp_path: Path) -> None:
+    """A checkpoint of some megabytes meets the daemon's commits, and neither has trouble."""
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    trouble: list[str | None] = []
+    store = SQLStore(url, call_in_reactor=lambda function, *words: function(*words), seconds=time.monotonic)
+    store.on_trouble = trouble.append
+    store.open()
+    big = checkpoints.pack(state_after(20), 20)._replace(state=os.urandom(4_000_000))
+
+    def write_many() -> None:
+        for number in range(1, 16):
+            write_checkpoint(url, big._replace(event_id=number), keep=3, thin_events=100)
+
+    writer = threading.Thread(target=write_many)
+    writer.start()
+    count = 0
+    while writer.is_alive() or count < len(ROWS):
+        if count < len(ROWS):
+            store.append([ROWS[count]])
+            count += 1
+        time.sleep(0.001)
+    writer.join()
+    store.close()
+    assert trouble == []
+    with LogReader(url) as reader:
+        assert reader.head().id == LAST
+        assert [each.event_id for each in reader.checkpoints()] == [1, 13, 14, 15]
 
 
 # --- what the service does ----------------------------------------------------------------------------------------

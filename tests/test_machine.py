@@ -145,6 +145,13 @@ class Network(RuleBasedStateMachine):
         self.failing = not self.failing
         self.world.turn()
 
+    @rule()
+    def checkpoints(self) -> None:
+        """The committed log's state is kept beside it; the next start begins there."""
+        store = self.world.store
+        if store.rows:
+            store.save(replay(store), store.head())
+
     @rule(crash=st.booleans())
     def restarts(self, crash: bool) -> None:
         if self.failing:

@@ -22,6 +22,7 @@ from slircd.config.example import to_toml
 from slircd.config.load import describe, description, key_names, strip_annotated
 from slircd.config.sections import AdminUser, Config, Dnsbl, Keep, Listen, Oper, OperClass, Section
 from slircd.events.types import EVENT_TYPES, ModeDelta
+from slircd.plugins.reference import reference_page, stub_file
 from slircd.replay.schema import json_schema
 from slircd.rules.privileges import PRIVILEGES
 from slircd.wire.extbans import EXTBANS
@@ -289,6 +290,8 @@ PAGES = {
     "configuration.md": configuration,
     "commands.md": commands,
     "slircd-replay.schema.json": replay_schema,
+    "plugin-api.md": reference_page,
+    "../plugins/meta/slircd.lua": stub_file,
 }
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ GROUPS: Final[dict[str, tuple[str, str]]] = {
     "admin": ("slircd.admin.cli:admin", "Tokens of the admin API."),
     "config": ("slircd.config.cli:config", "Check, show and write configuration."),
     "health": ("slircd.health:health", "Ask the running server how it is."),
+    "plugin": ("slircd.plugins.cli:plugin", "Write and test plugins."),
     "events": ("slircd.retention.cli:events", "Prune, redact, export, import the event log; its figures."),
 }
 """Groups by name: where they are, and what the help says of them.  They are imported when they are used."""

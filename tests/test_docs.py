@@ -24,7 +24,16 @@ def generator() -> object:
 
 
 @pytest.mark.parametrize(
-    "page", ["admin-api.md", "events.md", "configuration.md", "commands.md", "slircd-replay.schema.json"]
+    "page",
+    [
+        "admin-api.md",
+        "events.md",
+        "configuration.md",
+        "commands.md",
+        "slircd-replay.schema.json",
+        "plugin-api.md",
+        "../plugins/meta/slircd.lua",
+    ],
 )
 def test_reference_pages_are_up_to_date(page: str) -> None:
     """Run `python docs/generate.py` if this fails."""

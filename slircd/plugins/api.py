@@ -296,9 +296,10 @@ class PluginApi:
     # --- log ------------------------------------------------------------------------------------------------------
 
     @function()
-    def log(self, text: Annotated[str, Lua("string", "what to write", raw=True)]) -> None:
+    def log(self, text: Annotated[str, Lua("string", "what to write", raw=True)]) -> bool:
         """Writes a line to the server's log, with the plugin's name; `print` does the same."""
         self._log(text)
+        return True
 
     # --- commands, services, events, timers -----------------------------------------------------------------------
 
@@ -310,7 +311,7 @@ class PluginApi:
         options: Annotated[
             dict[str, Any] | None, Lua("CommandOptions", "help, min_args, oper: text, least arguments, operators only")
         ] = None,
-    ) -> None:
+    ) -> bool:
         """Makes a command for registered users.  Commands of the server, and of other plugins, cannot be replaced.
 
         An argument in front that names a channel which the caller is on becomes `ctx.channel` and leaves `args`; without
@@ -346,6 +347,7 @@ class PluginApi:
         text = f"{key}  (plugin {self.name})\n\n{_one_line(help_text)}"
         self.commands[key] = Command(key, run, Phase.REGISTERED, least, None, None, False, text)
         self.changed()
+        return True
 
     async def _run_command(self, ctx: Context, key: str, handler: Callable[..., Any], words: list[str]) -> None:
         channel, args = self._about(ctx, words)
@@ -403,7 +405,7 @@ class PluginApi:
         self,
         nick: Annotated[str, Lua("string", "nick of the pseudo-client")],
         handler: Annotated[Callable[..., Any], Lua("fun(ctx: Context, text: string)")],
-    ) -> None:
+    ) -> bool:
         """Makes a service: a pseudo-client that people message as they message NickServ.
 
         What is said to it reaches the handler only; it is not logged, and no other plugin hears it.  `ctx.reply` answers
@@ -428,6 +430,7 @@ class PluginApi:
         self._nicks[key] = nick
         self.services[key] = (uid, handler)
         self.changed()
+        return True
 
     async def serve(self, key: str, ctx: Context, text: str) -> None:
         """Hand what was said to a service to its handler."""
@@ -442,7 +445,7 @@ class PluginApi:
         self,
         pattern: Annotated[str, Lua("string", 'name of an event, "channel.*", or "*"')],
         handler: Annotated[Callable[..., Any] | None, Lua("fun(event: Event)")] = None,
-    ) -> None:
+    ) -> bool:
         """Has the handler called with events, in order, once they are in the log.
 
         The fields of the payload and the actor's `nick` are fields of the event; see docs/events.md for what there is.
@@ -459,6 +462,7 @@ class PluginApi:
             self.run_quietly(listener, view.fields(self._capabilities()))
 
         self.listen(pattern, sink)
+        return True
 
     @staticmethod
     def _check_pattern(pattern: str) -> None:
@@ -596,6 +600,11 @@ class PluginApi:
                 break
         more = at < len(state.channels)
         return {"channels": found, "next": at} if more else {"channels": found}
+
+    @function()
+    def now(self) -> float:
+        """The server's clock: seconds since 1970; events have the same as `time`."""
+        return float(self._server.reactor.seconds())
 
     @function("accounts")
     def get_account(self, name: Annotated[str, Lua("string")]) -> Annotated[dict[str, Any] | None, Lua("Account?")]:

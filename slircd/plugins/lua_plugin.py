@@ -32,6 +32,7 @@ class LuaPlugin(Plugin):
         output: Callable[[str], None],
         ended: Callable[[PluginFailed], None],
         argv: list[str] | None = None,
+        process: Callable[..., ChildProcess] = ChildProcess,
     ) -> None:
         self.name = source.name
         self.version = "0"
@@ -46,7 +47,7 @@ class LuaPlugin(Plugin):
         self.start_s = limits.start_ms / 1000
         self.memory_bytes = min(limits.memory_mb, asked.memory_mb or limits.memory_mb) << 20
         self._handlers: dict[int, Callable[..., Any]] = {}
-        self.process = ChildProcess(
+        self.process = process(
             reactor,
             deadline_s=self.deadline_s,
             start_s=self.start_s,
@@ -98,7 +99,7 @@ class LuaPlugin(Plugin):
         if name == "register_event_listener":
             # The child knows which of its handlers are meant: it is given each event once.
             api.subscribe(arguments, self._deliver)
-            return None
+            return True
         api.current = self.process.call
         return api.invoke(name, [self._handler(name, argument) for argument in arguments])
 

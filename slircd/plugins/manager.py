@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Collection
+from inspect import isawaitable
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,7 @@ from slircd.plugins.interface import Plugin, PluginBusy, PluginError, PluginFail
 from slircd.plugins.lua_plugin import LuaPlugin
 from slircd.plugins.manifest import Manifest, Source, available, read_plugin
 from slircd.plugins.native import native_plugin
+from slircd.plugins.process import ChildProcess
 from slircd.plugins.storage import Storage
 from slircd.plugins.views import NEVER, EventView, capability_for, is_hidden, matches, view_event, view_message
 from slircd.rules.capabilities import DEFAULT_CAPABILITIES
@@ -124,7 +126,7 @@ class PluginManager(Service):
     """Loads, unloads and watches plugins.
 
     `in_thread` runs a blocking function in a thread; `outgoing` makes an HTTP client, which reaches private addresses
-    where its argument says so.  Tests give other children (`argv`) and native plugins (`native`).
+    where its argument says so.  Tests give other children (`argv`, `process`) and native plugins (`native`).
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class PluginManager(Service):
         *,
         in_thread: Callable[..., Deferred[Any]] = maybeDeferred,
         argv: list[str] | None = None,
+        process: Callable[..., ChildProcess] = ChildProcess,
         native: Callable[[str, Collection[str]], Plugin | None] = native_plugin,
         outgoing: Callable[[bool], Outgoing] | None = None,
     ) -> None:
@@ -141,6 +144,7 @@ class PluginManager(Service):
         self._server = server
         self._in_thread = in_thread
         self._argv = argv
+        self._process = process
         self._native = native
         self._outgoing = outgoing
         self._subscription: Subscription | None = None
@@ -316,6 +320,7 @@ class PluginManager(Service):
             output=lambda text: self._log(entry.name, text),
             ended=ended,
             argv=self._argv,
+            process=self._process,
         )
         plugin.process.job_done = lambda seconds, job, done: self._job_done(entry, plugin, seconds, job, done)
         return plugin
@@ -733,7 +738,7 @@ class PluginManager(Service):
 
 
 async def _finish(result: Any) -> None:
-    if result is not None:
+    if isawaitable(result):
         await result
 
 

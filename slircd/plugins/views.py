@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from slircd.events import types as ev
+from slircd.events.clock import parse_timestamp
 from slircd.events.types import EVENT_TYPES, Event
 from slircd.state.apply import Stamp
 from slircd.state.model import Account, Channel, ServerState, User
@@ -123,6 +124,7 @@ def view_event(state: ServerState, event: Event, stamp: Stamp, hidden: Collectio
         type=event.event_type,
         id=stamp.id,
         timestamp=stamp.timestamp,
+        time=parse_timestamp(stamp.timestamp),
         sequence=stamp.sequence,
         actor=event.actor_uid,
         target=event.target,
@@ -148,6 +150,7 @@ def view_message(verb: str, user: User, channel: Channel, text: str, msgid: str,
         "text": text,
         "msgid": msgid,
         "timestamp": timestamp,
+        "time": parse_timestamp(timestamp),
     }
     return EventView(name, 0, plain, hidden=is_hidden(channel))
 

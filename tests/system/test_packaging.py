@@ -19,10 +19,14 @@ import twisted.internet, twisted.plugins, alembic.command, sys
 from twisted.plugin import getPlugins
 from twisted.application.service import IServiceMaker
 from slircd.events.migrate import migrations_folder
+from slircd.plugins.manifest import available
+from slircd.plugins.process import LUA
 assert twisted.internet.__file__.startswith(SITE), twisted.internet.__file__
 assert alembic.command.__file__.startswith(SITE), alembic.command.__file__
 assert "slircd" in [plugin.tapname for plugin in getPlugins(IServiceMaker)]
 assert (migrations_folder() / "versions" / "0001_events.py").is_file()
+assert available([]) == ["antispam", "greet", "seen", "welcome"], available([])
+assert (LUA / "prelude.lua").is_file()
 """
 
 

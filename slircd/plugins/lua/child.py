@@ -153,10 +153,19 @@ class Child:
 
     # --- jobs -----------------------------------------------------------------------------------------------------
 
-    def main(self) -> NoReturn:
+    def main(self, confine: Callable[[int], list[str]]) -> NoReturn:
         """Start, say so, and do what comes, for ever."""
-        first = self._read()
-        lua = self._lua = Interpreter(
+        self.begin(self._read())
+        # Used once before the doors close, so that nothing has to be imported or opened later.
+        json.dumps(json.loads('{"a":[1,2.5,"\\u00e9"]}'))
+        _clean("\u00ff")
+        self.write({"op": "ready", "holds": confine(self._memory_bytes)})
+        while True:
+            self.handle(self._read())
+
+    def begin(self, first: Mapping[str, Any]) -> None:
+        """Make the interpreter."""
+        self._lua = Interpreter(
             first["prelude"],
             first["names"],
             self._exchange,
@@ -164,20 +173,23 @@ class Child:
             memory_bytes=self._memory_bytes,
             seconds=first["seconds"],
         )
-        # Used once before the doors close, so that nothing has to be imported or opened later.
-        json.dumps(json.loads('{"a":[1,2.5,"\\u00e9"]}'))
-        _clean("\u00ff")
-        holds = confine(self._memory_bytes)
-        self.write({"op": "ready", "holds": holds})
-        while True:
-            job = self._read()
-            self._prints = 0
-            signal.setitimer(signal.ITIMER_PROF, job.get("cpu", self._cpu_s))
-            done = self._do(lua, job)
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            if self._prints > MAX_PRINTS:
-                done["dropped"] = self._prints - MAX_PRINTS
-            self.write({"op": "done", "id": job["id"], "memory": lua.memory_bytes, **done})
+
+    def handle(self, job: Mapping[str, Any]) -> None:
+        """Do a job, and say so."""
+        lua = self._lua
+        if lua is None:
+            os._exit(3)
+        self._prints = 0
+        self._limit_cpu(job.get("cpu", self._cpu_s))
+        done = self._do(lua, job)
+        self._limit_cpu(0)
+        if self._prints > MAX_PRINTS:
+            done["dropped"] = self._prints - MAX_PRINTS
+        self.write({"op": "done", "id": job["id"], "memory": lua.memory_bytes, **done})
+
+    def _limit_cpu(self, seconds: float) -> None:
+        """The kernel ends this process after so many seconds of work (0: no limit), whether the server lives or not."""
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
     def _do(self, lua: Interpreter, job: Mapping[str, Any]) -> dict[str, Any]:
         kind = job["op"]
@@ -207,7 +219,7 @@ class Child:
             now = time.monotonic()
             if now - said > ALIVE_S:
                 said = now
-                signal.setitimer(signal.ITIMER_PROF, self._cpu_s)
+                self._limit_cpu(self._cpu_s)
                 self.write({"op": "alive", "id": job["id"]})
         return worst
 
@@ -232,4 +244,4 @@ if __name__ == "__main__":
     sys.path.extend(sys.argv[1].split(os.pathsep))
     from slircd.plugins.lua.confine import confine
 
-    Child(memory_bytes=int(sys.argv[2]), cpu_s=float(sys.argv[3])).main()
+    Child(memory_bytes=int(sys.argv[2]), cpu_s=float(sys.argv[3])).main(confine)

@@ -176,17 +176,18 @@ local function encode_all(arguments)
   return "[" .. concat(parts, ",") .. "]"
 end
 
--- What the server refuses is nil and the reason; what is wrong in the plugin is an error.
+-- What the server refuses is nil and the reason; what is wrong in the plugin is an error, at the line of the plugin:
+-- `level` counts as error() does, and closures that end in a call of this leave no level behind.
 local function invoke(name, level, ...)
   local ok, text = raw_pcall(encode_all, pack(...))
   if not ok then
-    raw_error(name .. ": cannot take " .. describe(text), level + 1)
+    raw_error(name .. ": cannot take " .. describe(text), level)
   end
   local outcome, value = exchange(name, text)
   if outcome == "refused" then
     return nil, value
   elseif outcome ~= "ok" then
-    raw_error(value, level + 1)
+    raw_error(value, level)
   end
   return value
 end
@@ -292,7 +293,7 @@ end
 
 local function listen(pattern, handler, ...)
   if raw_type(handler) ~= "function" then
-    raw_error("register_event_listener: argument 2 (handler) must be a function, not " .. raw_type(handler), 3)
+    raw_error("register_event_listener: argument 2 (handler) must be a function, not " .. raw_type(handler), 2)
   end
   local value = invoke("register_event_listener", 3, pattern, ...)
   listeners[#listeners + 1] = { pattern = pattern, handler = handler }
@@ -332,13 +333,14 @@ local function load_plugin(source, chunk)
   if loaded == nil then
     raw_error(problem, 0)
   end
-  plugin = loaded()
-  if raw_type(plugin) ~= "table" then
-    raw_error("init.lua must return a table, not " .. raw_type(plugin), 0)
+  local made = loaded()
+  if raw_type(made) ~= "table" then
+    raw_error("init.lua must return a table, not " .. raw_type(made), 0)
   end
-  if raw_type(raw_rawget(plugin, "on_load")) ~= "function" then
+  if raw_type(raw_rawget(made, "on_load")) ~= "function" then
     raw_error("the table that init.lua returns needs a function on_load(api)", 0)
   end
+  plugin = made
 end
 
 local function field(name)
@@ -401,23 +403,36 @@ function entry.event(seconds, kind, event)
   return first, memory
 end
 
--- For `slircd plugin test`: the plugin's own tests, which see a table `server` beside what plugins see.
-function entry.run_test(seconds, source, chunk, helpers)
-  local environment = copy(env)
+-- For `slircd plugin test`: the plugin's own tests, which see `server` and `test` beside what plugins see.
+function entry.run_tests(seconds, source, chunk, helpers)
+  local environment, tests = copy(env), {}
   environment._G = environment
   environment.server = {}
   for _, name in raw_ipairs(helpers) do
     environment.server[name] = function(...)
-      return invoke("server." .. name, 2, ...)
+      return invoke(name, 2, ...)
     end
   end
-  return guarded(seconds, function()
-    local loaded, problem = raw_load(source, "@" .. chunk, "t", environment)
+  function environment.test(name, run)
+    tests[#tests + 1] = { name = name, run = run }
+  end
+  local problem = guarded(seconds, function()
+    local loaded, wrong = raw_load(source, "@" .. chunk, "t", environment)
     if loaded == nil then
-      raw_error(problem, 0)
+      raw_error(wrong, 0)
     end
     loaded()
   end)
+  if problem ~= nil then
+    return problem
+  end
+  for _, each in raw_ipairs(tests) do
+    problem = guarded(seconds, function()
+      invoke("begin", 1, each.name)
+      each.run()
+    end)
+    exchange("finish", encode_all(pack(problem)))
+  end
 end
 
 return entry

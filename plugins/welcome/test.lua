@@ -1,0 +1,13 @@
+test("whoever connects is welcomed", function()
+  server.connect("ann")
+  server.expects("ann", "NOTICE ann :Welcome to our IRC network!")
+end)
+
+test("GREET greets whom one names, on the channel that one is on", function()
+  server.connect("ann")
+  server.send("ann", "JOIN #tea")
+  server.send("ann", "GREET bob")
+  server.expects("ann", "PRIVMSG #tea :Hello, bob!")
+  server.send("ann", "GREET")
+  server.expects("ann", "PRIVMSG #tea :Hello, ann!")
+end)

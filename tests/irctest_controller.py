@@ -62,6 +62,10 @@ enabled = false
 [history]
 channels = true
 direct = true
+playback_lines = {playback_lines}
+
+[bouncer]
+always_on = "{always_on}"
 
 [passwords]
 cost = "minimum"
@@ -117,9 +121,11 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             Capabilities.EXTENDED_JOIN,
             Capabilities.EXTENDED_MONITOR,
             Capabilities.LABELED_RESPONSE,
+            Capabilities.MESSAGE_REDACTION,
             Capabilities.MESSAGE_TAGS,
             Capabilities.MULTILINE,
             Capabilities.MULTI_PREFIX,
+            Capabilities.READ_MARKER,
             Capabilities.SERVER_TIME,
             Capabilities.SETNAME,
         }
@@ -193,28 +199,48 @@ class SlircdController(BaseServerController, DirectoryBasedController):
         wanted = _ergo_options(self.test_config.ergo_config)
         precis = wanted["server"].get("casemapping") == "precis"
         proxied = any(listener and listener.get("proxy") for listener in wanted["server"]["listeners"].values())
-        config = CONFIG.format(
-            port=port,
-            casemapping="precis" if precis else "ascii",
-            confusables=str(precis).lower(),
-            user_modes=wanted["accounts"].get("default-user-modes", "+i").lstrip("+"),
-            proxies='["127.0.0.0/8"]' if proxied else "[]",
-            before_connect=str(bool(self.test_config.account_registration_before_connect)).lower(),
-            require_email=str(bool(self.test_config.account_registration_requires_email)).lower(),
-            websocket=f"[[listen]]\nport = {websocket_port}\nwebsocket = true" if websocket_port else "",
-            encoding=ENCODING,
-            oper=OPER_HASH,
-            services='services_name = "My.Little.Services"' if run_services else "",
-            password=f'password_hash = "{SERVER_HASH}"' if password else "",
-        )
-        with self.open_file("slircd.toml", "w") as file:
-            file.write(config)
+        self._values = {
+            "always_on": wanted["accounts"]["multiclient"].get("always-on", "opt-in"),
+            "playback_lines": 1000,
+            "port": port,
+            "casemapping": "precis" if precis else "ascii",
+            "confusables": str(precis).lower(),
+            "user_modes": wanted["accounts"].get("default-user-modes", "+i").lstrip("+"),
+            "proxies": '["127.0.0.0/8"]' if proxied else "[]",
+            "before_connect": str(bool(self.test_config.account_registration_before_connect)).lower(),
+            "require_email": str(bool(self.test_config.account_registration_requires_email)).lower(),
+            "websocket": f"[[listen]]\nport = {websocket_port}\nwebsocket = true" if websocket_port else "",
+            "encoding": ENCODING,
+            "oper": OPER_HASH,
+            "services": 'services_name = "My.Little.Services"' if run_services else "",
+            "password": f'password_hash = "{SERVER_HASH}"' if password else "",
+        }
+        self._write_config()
         prefix = []
         if faketime and shutil.which("faketime"):
             prefix = ["faketime", "-f", faketime]
             self.faketime_enabled = True
         command = shlex.split(os.environ.get("SLIRCD_COMMAND", COMMAND))
         self.proc = self.execute([*prefix, *command], cwd=self.directory)
+
+    def _write_config(self) -> None:
+        with self.open_file("slircd.toml", "w") as file:
+            file.write(CONFIG.format(**self._values))
+
+    def getConfig(self) -> Dict[str, Any]:
+        """What tests written for Ergo may change while the server runs."""
+        return {"history": {"znc-maxmessages": self._values["playback_lines"]}}
+
+    def rehash(self, case: Any, config: Dict[str, Any]) -> None:
+        self._values["playback_lines"] = config["history"]["znc-maxmessages"]
+        self._write_config()
+        client = "operator_for_rehash"
+        case.connectClient(nick=client, name=client)
+        case.sendLine(client, "OPER operuser operpassword")
+        case.sendLine(client, "REHASH")
+        case.getMessages(client)
+        case.sendLine(client, "QUIT")
+        case.assertDisconnected(client)
 
     def registerUser(self, case: Any, username: str, password: Optional[str] = None) -> None:
         assert password

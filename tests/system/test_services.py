@@ -56,6 +56,7 @@ def test_every_command_of_the_services(tmp_path: Path) -> None:
         ns(ann, "SET EMAIL ann@example.org", "is set")
         ns(ann, "INFO", "ann@example.org")
         ns(ann, "SESSIONS", "TLS")
+        ns(ann, "CLIENTS LIST", "this one")
         ns(ann, "CERT LIST", "0 fingerprints")
         ann.sends("NICK anna")
         ns(ann, "GROUP", "belongs to your account")

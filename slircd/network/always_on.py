@@ -46,19 +46,31 @@ class AlwaysOn:
             self._timer.cancel()
             self._timer = None
 
+    def reconsider(self, uid: str) -> None:
+        """The user may not stay any more: if it has no client it ends, after what is going on."""
+        self._server.reactor.callLater(0, self._reconsider, uid)
+
+    def _reconsider(self, uid: str) -> None:
+        user = self._server.state.users.get(uid)
+        if user is not None:
+            self._end_if_over(user)
+
     def _look(self) -> None:
+        self._timer = self._server.reactor.callLater(LOOK_EVERY_S, self._look)
+        for user in list(self._server.state.users.values()):
+            self._end_if_over(user)
+
+    def _end_if_over(self, user: User) -> None:
         server = self._server
-        self._timer = server.reactor.callLater(LOOK_EVERY_S, self._look)
-        for user in list(server.state.users.values()):
-            if user.node == server.users.node and user.always_on and not user.clients:
-                reason = self._why_ends(user)
-                if reason:
-                    server.bus.emit(decide_end(user, reason)).addErrback(_later)
+        if user.node == server.users.node and not user.clients:
+            reason = self._why_ends(user)
+            if reason:
+                server.bus.emit(decide_end(user, reason)).addErrback(_later)
 
     def _why_ends(self, user: User) -> str:
         server = self._server
         account = server.state.account_of(user)
-        if account is None or not allows(server.config.bouncer.always_on, account, "always-on"):
+        if account is None or not user.always_on or not allows(server.config.bouncer.always_on, account, "always-on"):
             return "Not always on any more"
         days = server.config.bouncer.expire_days
         since_s = parse_timestamp(user.detached_at) if user.detached_at else server.reactor.seconds()

@@ -70,7 +70,6 @@ INVISIBLE: Final = frozenset(
         ev.NickSet,
         ev.NickCert,
         ev.UserDetach,
-        ev.UserAlwaysOn,
         ev.ChanRegister,
         ev.ChanDrop,
         ev.ChanFlags,
@@ -266,6 +265,12 @@ def user_attach(out: Rendering, event: ev.UserAttach, stamp: Stamp) -> None:
         out.server.channels.attached(event.target or "", out.origin.session)
 
 
+@renders(ev.UserAlwaysOn)
+def user_always_on(out: Rendering, event: ev.UserAlwaysOn, stamp: Stamp) -> None:
+    if not event.on and not out.state.users[event.target or ""].clients:
+        out.server.always_on.reconsider(event.target or "")
+
+
 @renders(ev.UserDisconnect)
 def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> None:
     uid = event.target or ""
@@ -332,6 +337,8 @@ def user_away(out: Rendering, event: ev.UserAway, stamp: Stamp) -> None:
 def user_account(out: Rendering, event: ev.UserAccount, stamp: Stamp) -> None:
     user = out.state.users[event.target or ""]
     out.server.enforcement.watch(user)
+    if not user.clients and not user.always_on:
+        out.server.always_on.reconsider(user.uid)
     line = out.line(user.uid, f"ACCOUNT {event.account or '*'}", stamp)
     asking = out.origin.session if out.origin is not None else None
     # Whoever logs in or out is told so by its answer.

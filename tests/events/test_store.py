@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from slircd.events.memory import MemoryStore
 from slircd.events.migrate import SchemaError, migrations_folder, upgrade_with_alembic
-from slircd.events.pages import TEXTS, HistoryReader, Page
+from slircd.events.pages import HAPPENINGS, TEXTS, HistoryReader, Page
 from slircd.events.reader import LogReader
 from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.events.schema import EVENTS, HEAD_REVISION
@@ -105,6 +105,16 @@ class StoreContract:
         for side in ("ann", "bob", "eve", "joe"):
             found.append([each.id for each in self.ask(lambda reader, side=side: reader.conversations(side, page))])
         assert found == [[2, 3], [3, 4], [4], []]
+        together = Page("ann,bob", TEXTS, 10)
+        assert [each.id for each in self.ask(lambda reader: reader.page(together))] == [1, 3]
+        assert [each.id for each in self.ask(lambda reader: reader.page(together._replace(limit=1)))] == [3]
+        oldest = together._replace(limit=1, newest=False)
+        assert [each.id for each in self.ask(lambda reader: reader.page(oldest))] == [1]
+        later = together._replace(target="#c", types=TEXTS | HAPPENINGS, after_id=4)
+        assert [each.id for each in self.ask(lambda reader: reader.page(later))] == [5]
+        assert self.ask(lambda reader: [reader.find(reader.first_id_at(row(3).timestamp))]) == [
+            row(3, event_type="message.privmsg", target="ann,bob")
+        ]
 
     def test_many(self) -> None:
         """More rows than one batch are committed in order, each once."""

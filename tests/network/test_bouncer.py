@@ -280,6 +280,19 @@ class AlwaysOn(BouncerTestCase):
         second.disconnects()
         self.assertNotIn(uid, self.world.state.users)
 
+    def test_ends_at_once_when_its_reason_does(self) -> None:
+        """Somebody without a client ends with the account, or when another user of it says so."""
+        for line in ("NS SET ALWAYS-ON OFF", "NS DROP password"):
+            ann = self.logs_in("ann")
+            ann.asks("NS SET ALWAYS-ON ON")
+            uid = ann.uid
+            ann.disconnects()
+            self.assertIn(uid, self.world.state.users)
+            other = self.client("other")
+            other.asks("NS IDENTIFY ann password", line)
+            self.assertNotIn(uid, self.world.state.users)
+            other.sends("QUIT")
+
     def test_leaving_while_the_log_is_down(self) -> None:
         """A client that goes while the log cannot be written is written down when it is back."""
         ann = self.stays()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slircd.rules.netbans import KINDS
 from slircd.security.filters import FilterSet
 from slircd.security.netbans import BanTables
 from slircd.wire.line import Line
@@ -35,6 +36,21 @@ class NetworkBans:
         """A line was set."""
         self.tables.add(kind, ban)
         self._shunned.clear()
+        if KINDS[kind].disconnects:
+            self._server.reactor.callLater(0, self._close_attached)
+
+    def _close_attached(self) -> None:
+        """Whom a line hits has been ended; what is left are other clients of users who first came from elsewhere."""
+        server = self._server
+        for session in list(server.users.everyone()):
+            user = server.state.users.get(session.uid)
+            if user is None or user.is_oper or session.address in ("", user.ip):
+                continue
+            hosts = (session.address, session.hostname or session.address)
+            ban = self.tables.for_address(session.address)
+            ban = ban or self.tables.for_user(user.username, hosts, session.address, "")
+            if ban is not None:
+                session.close(f"Banned: {ban.reason}")
 
     def removed(self, kind: str, mask: str) -> None:
         """A line was removed."""

@@ -182,6 +182,19 @@ class SharedUser(BouncerTestCase):
         self.assertEqual(self.logs_in("ann").uid, ann.uid)
         self.assertFalse(self.world.state.users[ann.uid].secure)
 
+    def test_bans_hit_each_client(self) -> None:
+        """A ban of one client's address ends that client, and leaves the user to the others."""
+        ann = self.ann()
+        other = self.world.connect("198.51.100.7")
+        blob = b64encode(b"\0ann\0password").decode()
+        other.sends(
+            "CAP REQ sasl", "AUTHENTICATE PLAIN", f"AUTHENTICATE {blob}", "NICK ann", "USER u 0 * :x", "CAP END"
+        )
+        self.assertEqual(other.uid, ann.uid)
+        self.oper("joe").sends("KLINE *@198.51.100.7 :enough")
+        self.assertTrue(other.is_closed)
+        self.assertFalse(ann.is_closed)
+
     def test_clients(self) -> None:
         """CLIENTS shows and ends clients of one's own account."""
         ann, other = self.ann(), self.logs_in("ann")

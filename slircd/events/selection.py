@@ -80,7 +80,8 @@ def batches(connection: Connection, selection: Selection) -> Iterator[list[tuple
     after, before = _bounds(connection, selection)
     size = min(selection.get("limit", BATCH), BATCH)
     newest = selection.get("newest", False)
-    query = _query(_walked(connection, _conditions(selection), after, before), newest=newest, size=size)
+    walked = _walked(connection, _conditions(selection), after, before)
+    query = _query(walked, newest=newest, size=size, sqlite=connection.dialect.name == "sqlite")
     while True:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(_KEEP_TO_THE_INDEX)
@@ -133,7 +134,7 @@ def _walked(connection: Connection, conditions: list[Condition], after: int, bef
     return sorted(conditions, key=found) if len(conditions) > 1 else conditions
 
 
-def _query(conditions: list[Condition], *, newest: bool, size: int) -> Select[Any]:
+def _query(conditions: list[Condition], *, newest: bool, size: int, sqlite: bool) -> Select[Any]:
     """The next rows between the ids :after and :before, by walking the index of the first condition."""
     row_id = EVENTS.c.id
     after: BindParameter[int] = bindparam("after", type_=row_id.type)
@@ -144,12 +145,16 @@ def _query(conditions: list[Condition], *, newest: bool, size: int) -> Select[An
     (column, values), *others = conditions
 
     def walk(selected: Select[Any], value: str) -> Select[Any]:
-        # Both ends as places in the index, and its order: no other index can do that, so no planner takes another.
-        # A column with an empty text behind it is in no index, either.
-        place = tuple_(column, row_id)
-        selected = selected.where(place > tuple_(literal(value), after), place < tuple_(literal(value), before))
+        if sqlite:
+            selected = selected.where(column == value, row_id > after, row_id < before)
+        else:
+            # Both ends as places in the index, and its order: no other index can do that, so PostgreSQL takes no other.
+            place = tuple_(column, row_id)
+            selected = selected.where(place > tuple_(literal(value), after), place < tuple_(literal(value), before))
+        # A column with an empty text behind it is in no index, so no planner walks that of another condition.
         rest = [other.concat("").in_(wanted) for other, wanted in others]
-        order = (column.desc(), row_id.desc()) if newest else (column, row_id)
+        by = [row_id] if sqlite else [column, row_id]
+        order = [each.desc() for each in by] if newest else by
         return selected.where(*rest).order_by(*order).limit(size)
 
     if len(values) == 1:

@@ -124,7 +124,7 @@ def test_walks_one_index(
     """No sorting of what may be millions of rows, no scan, and the index that has the fewest rows for it."""
     monkeypatch.setattr(selection, "PROBE", 200)
     conditions = selection._walked(connection, selection._conditions(wanted), 9_000, 1 << 40)
-    query = selection._query(conditions, newest=newest, size=100)
+    query = selection._query(conditions, newest=newest, size=100, sqlite=connection.dialect.name == "sqlite")
     statement = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
     query = query.params(after=9_000, before=1 << 40)
     words = str(query.compile(connection, compile_kwargs={"literal_binds": True, "render_postcompile": True}))
@@ -134,6 +134,9 @@ def test_walks_one_index(
     connection.rollback()
     if connection.dialect.name == "sqlite":
         assert index.replace("pk_events", "INTEGER PRIMARY KEY") in plan
+        assert re.search(
+            r"(PRIMARY KEY|index) \((\w+=\? AND )?(id|rowid)>\? AND (id|rowid)<\?\)", plan, re.IGNORECASE
+        ) or re.search(rf"{index} \(\w+=\? AND id>\? AND id<\?\)", plan), plan
         assert "SCAN events" not in plan
         assert "TEMP B-TREE" not in plan or "types" in wanted
     else:

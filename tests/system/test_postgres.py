@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from slircd.events.schema import HEAD_REVISION
 from tests.postgres import Postgres
 from tests.system.daemon import Daemon, SocketClient, twistd
 
@@ -63,31 +62,3 @@ def test_migrations(postgres: Postgres) -> None:
             [str(script), "-x", f"url={url}", *command], cwd=ROOT, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-
-
-def test_upgrade_keeps_events(tmp_path: Path, postgres: Postgres) -> None:
-    """A log made by the first revision is upgraded by the daemon, its events intact; on SQLite, too."""
-    from sqlalchemy import create_engine, text
-
-    script = Path(sys.executable).with_name("alembic")
-    for number, url in enumerate((postgres.new_database(), f"sqlite:///{tmp_path / 'old.db'}")):
-        subprocess.run([str(script), "-x", f"url={url}", "upgrade", "0001"], cwd=ROOT, capture_output=True, check=True)
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(
-                text(
-                    "INSERT INTO events VALUES (1, '2025-01-01T00:00:00.000000Z', 1, 'server.stop', 'server', '001', :payload, 'old')"
-                ),
-                {"payload": '{"v":1,"node":"001","name":"a.b","reason":"x"}'},
-            )
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        with Daemon(folder, more=f'[database]\nurl = "{url}"\n') as daemon:
-            daemon.stop()
-        with engine.connect() as connection:
-            rows = connection.execute(text("SELECT id, session_id FROM events ORDER BY id")).fetchall()
-            revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-        engine.dispose()
-        assert tuple(rows[0]) == (1, "old")
-        assert [row[0] for row in rows] == list(range(1, len(rows) + 1))
-        assert revision == HEAD_REVISION

@@ -20,7 +20,7 @@ from slircd.commands import families as families  # fills the registry
 from slircd.commands.registry import COMMANDS
 from slircd.config.example import to_toml
 from slircd.config.load import describe, description, key_names, strip_annotated
-from slircd.config.sections import AdminUser, Config, Dnsbl, Keep, Listen, Oper, OperClass, Section
+from slircd.config.sections import AdminUser, Config, Dnsbl, Keep, Listen, Oper, OperClass, Section, Webhook
 from slircd.events.types import EVENT_TYPES, ModeDelta
 from slircd.plugins.reference import reference_page, stub_file
 from slircd.replay.schema import json_schema
@@ -110,6 +110,7 @@ def configuration() -> str:
     for title, section in (
         ("[[listen]]", Listen),
         ("[[dnsbl]]", Dnsbl),
+        ("[[webhooks]]", Webhook),
         ('retention.families."TYPE"', Keep),
         ("admin.users.NAME", AdminUser),
         ("opers.NAME", Oper),
@@ -235,7 +236,34 @@ looked at again every half minute.
 
 `POST /admin/actions/NAME` with a JSON body decides by the rules of the operators' command, as the actor `admin:NAME`
 (`admin:token.NAME` for a token).  The event `admin.action` says what was asked, in one decision with the events that
-do it; the answer comes when the log has both, and operators with the server notice mask `o` are told."""
+do it; the answer comes when the log has both, and operators with the server notice mask `o` are told.
+
+## Webhooks
+
+A `[[webhooks]]` in the [configuration](configuration.md) has events posted to a URL as they are committed:
+
+```toml
+[[webhooks]]
+name = "staff"
+url = "https://hooks.example.org/slircd"
+secret_file = "staff.secret"
+types = ["channel.kick", "channel.ban_add", "oper.*", "admin.action"]
+```
+
+The body is `{"webhook", "server", "text", "events"}`: the events as the live feed has them, oldest first, and what
+happened in words.  `format = "chat"` posts `{"text"}` alone, as Slack and Mattermost take it, `"discord"` what Discord
+takes; neither can call everybody.
+
+- `X-Slircd-Signature: t=SECONDS,v1=HEX`, HMAC-SHA256 with the secret over `SECONDS.BODY`: compute it, compare in
+  constant time, and refuse what is older than a few minutes.
+- `X-Slircd-Delivery` names the batch: the webhook and the first and last sequence.  It is the same for every try, whose
+  number is `X-Slircd-Attempt`.
+- Only a 2xx is a success.  Everything else is tried again after 1, 2, 4 … 300 seconds, for as long as it takes, and
+  nothing overtakes it: each event comes at least once, in order.  How far a webhook has come is kept in the table
+  `webhook_cursors`, so a restart goes on there; a new name begins with what happens from now on.
+- Redirects are not followed, certificates are verified, and a URL whose host is at a loopback, private or link-local
+  address is refused, whatever its name says, unless `allow_private` is set.
+- SIGHUP takes changes over.  `slircd_webhook_requests_total` and `slircd_webhook_lag_events` say how it goes."""
 
 
 def admin_api() -> str:

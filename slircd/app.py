@@ -35,7 +35,6 @@ import txaio
 from sqlalchemy.engine import make_url
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread, deferToThreadPool
 from twisted.python import usage
@@ -54,13 +53,11 @@ from slircd.events.types import SERVER, OperRehash
 from slircd.housekeeping import Housekeeping
 from slircd.network.listeners import (
     CannotListen,
-    Listener,
     ListenerInfo,
     Plan,
     TLSContexts,
     build_listeners,
     plan_listeners,
-    quote,
 )
 from slircd.network.protocol import IRCFactory
 from slircd.network.server import IRCServer
@@ -79,6 +76,7 @@ from slircd.state.refold import CasemappingChange
 from slircd.systemd import ManagerService, Notifier, from_environment
 
 if TYPE_CHECKING:
+    from slircd.admin.service import AdminService
     from slircd.security.outgoing import Outgoing
 
 txaio.use_twisted()
@@ -275,6 +273,7 @@ class SlircdService(Tree):
         self._secrets = loaded.secrets
         self._plans = plans
         self._certificates = TLSContexts()
+        self._admin_service: AdminService | None = None
         self._notifier = notifier
         self.store = SQLStore(
             config.database.url,
@@ -320,43 +319,21 @@ class SlircdService(Tree):
             child.setServiceParent(self)
 
     def _admin(self, config: Config, reactor: Any) -> list[IService]:
-        """The admin HTTP API, if there is to be one."""
-        if not config.admin.enabled:
+        """What stands beside the server for those who run it: the admin API, webhooks, metrics."""
+        if not config.admin.enabled and not config.webhooks:
             return []
-        # A tenth of a second of imports, which a server without the API need not pay.
-        from slircd.admin.app import AdminAPI
-        from slircd.admin.auth import Authenticator
-        from slircd.admin.call import Backend
-        from slircd.admin.feed import Feed
-        from slircd.admin.past import PastInThreads
-        from slircd.admin.site import AdminSite
-        from slircd.admin.tables import SideTables
-        from slircd.admin.tokens import Tokens
+        # A tenth of a second of imports, which a server without them need not pay.
+        from slircd.admin.service import AdminService
         from slircd.metrics import Metrics
         from slircd.network.lag import LagProbe
 
         metrics = Metrics(self.server, self._certificates.expiries)
         self.server.bus.subscribe("metrics", metrics.event)
         self.store.watch_commits(metrics.committed)
-        tables = SideTables(config.database.url)
-        tokens = Tokens(tables, reactor.seconds, deferToThread)
-        authenticator = Authenticator(self._admin_users, self.server.passwords, reactor, tokens)
-        past = PastInThreads(config.database.url)
-        feed = Feed(self.server.bus, past, reactor, lambda: self.server.gate.committed_sequence)
-        api = AdminAPI(Backend(self.server, past, metrics, authenticator, feed, deferToThread))
-        site: Any = AdminSite(api.resource(), reactor)
-        plan = Plan(
-            key="admin",
-            name=f"{config.admin.address}:{config.admin.port}",
-            endpoint=f"tcp:{config.admin.port}:interface={quote(config.admin.address)}",
-            tls=False,
-            certificate=Path(),
-            private_key=Path(),
-            chain=None,
-            proxies=(),
+        self._admin_service = AdminService(
+            self.server, metrics, self._admin_users, self._certificates, self._file, reactor
         )
-        listener = Listener(plan, serverFromString(reactor, plan.endpoint), site, "the admin API")
-        return [listener, LagProbe(reactor, metrics.lag.observe)]
+        return [self._admin_service, LagProbe(reactor, metrics.lag.observe)]
 
     def _factory(self, plan: Plan) -> Factory[Any]:
         """What speaks IRC on a listener."""
@@ -429,6 +406,7 @@ class SlircdService(Tree):
             config, kept = merge(server.config, config)
             motd = read_motd(config)
             mailer = make_mailer(config, self._reactor)
+            hook_secrets = self._check_webhooks(config)
         except ConfigError as error:
             log.error("rehash: nothing is changed: {error}", error=str(error))
             return succeed(["Nothing is changed:", *str(error).splitlines()])
@@ -437,6 +415,10 @@ class SlircdService(Tree):
         server.accounts.mailer = mailer
         server.blocklists = make_blocklists(config, self._reactor)
         server.motd = motd
+        if self._admin_service is not None:
+            self._admin_service.configure(config, hook_secrets)
+        elif config.webhooks:
+            kept.append("webhooks")
         told = [f"{problem}; the certificate in use stays" for problem in self._certificates.reload()]
         if kept:
             told.append(f"These keys need a restart to change: {', '.join(kept)}")
@@ -448,6 +430,13 @@ class SlircdService(Tree):
         emitted = server.bus.emit([event])
         emitted.addErrback(self._not_logged)
         return emitted.addCallback(lambda _: [*told, "Configuration, certificates and MOTD are read again"])
+
+    def _check_webhooks(self, config: Config) -> Mapping[str, bytes]:
+        if self._admin_service is None:
+            return {}
+        from slircd.admin.service import check_webhooks
+
+        return check_webhooks(config, self._file)
 
     @staticmethod
     def _not_logged(failure: Failure) -> None:
@@ -467,7 +456,8 @@ def how_to_connect(plans: list[Plan], config: Config, file: str) -> str:
         lines.append(f"Connect, for example:   irssi --connect={address} --port={port} --nick=ann")
     lines.append("Become IRC operator:    /OPER admin PASSWORD")
     if config.admin.enabled:
-        address = f"http://{config.admin.address}:{config.admin.port}"
+        scheme = "https" if config.admin.tls else "http"
+        address = f"{scheme}://{config.admin.address}:{config.admin.port}"
         lines.append(f"Ask the admin API:      curl -u admin:PASSWORD '{address}/admin/events?from=-1h'")
     log_file = make_url(config.database.url)
     if log_file.get_backend_name() == "sqlite":
@@ -509,7 +499,10 @@ def show_generated(generated: dict[str, str], file: str) -> None:
 def make_certificate(plans: list[Plan], config: Config) -> None:
     """Make a self-signed certificate for listeners that go by the default files, where there is none."""
     certificate, key = Path(config.tls.certificate), Path(config.tls.private_key)
-    if any(plan.tls and plan.certificate == certificate for plan in plans):
+    wanted = [plan.certificate for plan in plans if plan.tls]
+    if config.admin.enabled and config.admin.tls:
+        wanted.append(Path(config.admin.certificate or config.tls.certificate))
+    if certificate in wanted:
         try:
             fingerprint = ensure_self_signed(certificate, key, config.server.name, now_utc(time.time()))
         except OSError as error:

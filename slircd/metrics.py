@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -78,6 +78,16 @@ class Metrics:
             buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000),
             registry=self.registry,
         )
+        self._requests = Counter(
+            "slircd_admin_requests", "Requests to the admin API", ["route", "status"], registry=self.registry
+        )
+        self._request_s = Histogram(
+            "slircd_admin_request_seconds",
+            "How long requests to the admin API took",
+            ["route"],
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
         self.registry.register(_ServerCollector(server))
         self.registry.register(_TrafficCollector(server))
         self.registry.register(_DiskCollector(server, certificates))
@@ -97,9 +107,53 @@ class Metrics:
         elif isinstance(record.event, ServerRedact):
             self._redacted.labels(record.event.what).inc(record.event.events)
 
+    def request(self, route: str, status: int, seconds: float | None) -> None:
+        """A request to the admin API is answered; `seconds` None for one that goes on by nature."""
+        self._requests.labels(route, f"{status // 100}xx").inc()
+        if seconds is not None:
+            self._request_s.labels(route).observe(seconds)
+
+    def watch_feed(self, feed: FeedFigures, webhooks: Callable[[], Sequence[Any]]) -> None:
+        """Export what the feed and the webhooks do; `webhooks` gives those that there are."""
+        self.registry.register(_FeedCollector(feed, webhooks))
+
     def text(self) -> bytes:
         """All series, in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+class FeedFigures(Protocol):
+    """What is counted of the feed (slircd.admin.feed.Feed)."""
+
+    followers: int
+    behind: int
+
+
+class _FeedCollector(Collector):
+    """Who follows the log, and how webhooks do."""
+
+    def __init__(self, feed: FeedFigures, webhooks: Callable[[], Sequence[Any]]) -> None:
+        self._feed = feed
+        self._webhooks = webhooks
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "slircd_feed_followers", "Live feeds that are open, webhooks included", value=self._feed.followers
+        )
+        yield CounterMetricFamily(
+            "slircd_feed_log_reads",
+            "Pages of the log that were read for followers which were further behind than memory goes",
+            value=self._feed.behind,
+        )
+        posts = CounterMetricFamily("slircd_webhook_requests", "Requests of webhooks", labels=["webhook", "outcome"])
+        lag = GaugeMetricFamily(
+            "slircd_webhook_lag_events", "How far a webhook is behind the end of the log", labels=["webhook"]
+        )
+        for hook in self._webhooks():
+            posts.add_metric([hook.name, "delivered"], hook.delivered)
+            posts.add_metric([hook.name, "failed"], hook.failed)
+            lag.add_metric([hook.name], hook.lag)
+        yield from (posts, lag)
 
 
 class _ServerCollector(Collector):

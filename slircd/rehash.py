@@ -33,6 +33,9 @@ FIXED: Final = (
     "admin.enabled",
     "admin.address",
     "admin.port",
+    "admin.tls",
+    "admin.certificate",
+    "admin.private_key",
 )
 """Keys, or whole sections, that a running server keeps."""
 

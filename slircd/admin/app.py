@@ -54,6 +54,7 @@ class AdminAPI:
 
     def _endpoint(self, route: Route) -> Callable[..., Deferred[Any]]:
         def run(request: Any, **parts: str) -> Deferred[Any]:
+            request.slircd_route = (route, self._backend.server.reactor.seconds())
             return ensureDeferred(self._run(route, request, parts))
 
         return run
@@ -75,6 +76,7 @@ class AdminAPI:
         if isinstance(answer, Handover):
             return answer.resource
         await send(request, route.status, answer, call.headers, backend.run)
+        self._measure(request, request.code)
         return None
 
     def _failed(self, request: Any, failure: Any) -> bytes | None:
@@ -82,9 +84,17 @@ class AdminAPI:
         if failure.check(CancelledError):  # whoever asked is gone
             return None
         error = _as_http_error(request, failure)
+        self._measure(request, error.status)
         request.setResponseCode(error.status)
         set_headers(request, with_charset(PROBLEM), error.headers)
         return encode({"type": "about:blank", **error.document, "request_id": request_id(request)})
+
+    def _measure(self, request: Any, status: int) -> None:
+        """Count an answer; what is no route of ours is one row, whatever its path."""
+        route, started_s = getattr(request, "slircd_route", (None, 0.0))
+        seconds = self._backend.server.reactor.seconds() - started_s
+        endless = route is None or route.tag == "live"
+        self._backend.metrics.request("none" if route is None else route.endpoint, status, None if endless else seconds)
 
 
 def _as_http_error(request: Any, failure: Any) -> HTTPError:

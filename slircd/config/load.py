@@ -220,6 +220,7 @@ def _check_together(config: Config) -> Iterator[Problem]:
         if not ENTRY.fullmatch(entry):
             yield Problem("limits.client_tags_denied", show(entry), "*, a tag's name without its +, or -NAME")
     yield from _check_admin(config)
+    yield from _check_webhooks(config)
     yield from _check_retention(config)
     yield from _check_plugins(config)
     if config.accounts.require_email and not config.mail.enabled:
@@ -288,12 +289,41 @@ def _check_admin(config: Config) -> Iterator[Problem]:
     except ValueError:
         yield Problem("admin.address", show(admin.address), "an IP address such as 127.0.0.1")
         return
-    if not loopback and not admin.plain_http_in_public:
-        allowed = "a loopback address, or admin.plain_http_in_public = true behind a proxy with TLS"
+    if not loopback and not admin.tls and not admin.plain_http_in_public:
+        allowed = (
+            "a loopback address, or admin.tls = true, or admin.plain_http_in_public = true behind a proxy with TLS"
+        )
         yield Problem("admin.address", show(admin.address), allowed)
+    if (admin.certificate is None) != (admin.private_key is None):
+        yield Problem("admin", "one of `certificate` and `private_key`", "both or none")
+    if admin.certificate is not None and not admin.tls:
+        yield Problem("admin.certificate", show(admin.certificate), "a certificate only where `admin.tls = true`")
     for name, user in admin.users.items():
         if user.password_hash is None:
             yield Problem(f"admin.users.{name}.password_hash", "nothing", "a hash made by `slircd hash-password`")
+
+
+def _check_webhooks(config: Config) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, hook in enumerate(config.webhooks):
+        at = f"webhooks[{index}]"
+        if hook.name in seen:
+            yield Problem(f"{at}.name", show(hook.name), "a name that no other webhook has")
+        seen.add(hook.name)
+        if not hook.url.startswith(("https://", "http://")):
+            yield Problem(f"{at}.url", show(hook.url), "a URL of the form https://HOST/PATH")
+        if not hook.secret_file and hook.format == "events":
+            yield Problem(f"{at}.secret_file", "nothing", "a file with the secret that signs the requests")
+        for name in hook.types:
+            family = name.removesuffix("*")
+            if name not in EVENT_TYPES and not (
+                name.endswith(".*") and any(each.startswith(family) for each in EVENT_TYPES)
+            ):
+                yield Problem(
+                    f"{at}.types",
+                    show(name),
+                    f"a type of event, or a family such as channel.*: {_known(name, list(EVENT_TYPES))}",
+                )
 
 
 def _check_retention(config: Config) -> Iterator[Problem]:

@@ -522,10 +522,13 @@ class Admin(Section, frozen=True, kw_only=True):
     """The admin HTTP API."""
 
     enabled: Annotated[bool, Meta(description="Whether it is there")] = True
-    address: Annotated[str, Meta(description="Address to listen on; it speaks plain HTTP, so keep it on loopback")] = (
-        "127.0.0.1"
-    )
+    address: Annotated[str, Meta(description="Address to listen on; another than loopback needs `tls`")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8080
+    tls: Annotated[bool, Meta(description="Whether it speaks HTTPS")] = False
+    certificate: Annotated[
+        str | None, Meta(description="PEM file of its own certificate chain, else that of [tls]; SIGHUP reads it again")
+    ] = None
+    private_key: Annotated[str | None, Meta(description="PEM file of its key")] = None
     plain_http_in_public: Annotated[
         bool, Meta(description="Allow another address than loopback, behind a proxy that adds TLS")
     ] = False
@@ -536,6 +539,36 @@ class Admin(Section, frozen=True, kw_only=True):
         ),
     ] = False
     users: dict[str, AdminUser] = field(default_factory=dict)
+
+
+class Webhook(Section, frozen=True, kw_only=True):
+    """A URL that events are posted to as they are committed, in order, each at least once."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9._-]{1,32}$",
+            description="What it is called; how far it has come is kept under this name",
+        ),
+    ] = "webhook"
+    url: Annotated[str, Meta(max_length=2000, description="Where to post: https://HOST/PATH")] = ""
+    secret_file: Annotated[
+        str, Meta(description="File with the secret that signs the requests; only chats may do without")
+    ] = ""
+    types: Annotated[list[str], Meta(description='Types of events, or families such as "channel.*"; empty: all')] = (
+        field(default_factory=list)
+    )
+    target: Annotated[str, Meta(max_length=200, description="Only what happens to this, casefolded")] = ""
+    actor: Annotated[str, Meta(max_length=200, description="Only what this causes: a UID, admin:NAME …")] = ""
+    format: Annotated[
+        Literal["events", "chat", "discord"],
+        Meta(description='events: all of it; chat: {"text": …} in words, as Slack and Mattermost take it; discord'),
+    ] = "events"
+    batch: Annotated[int, Meta(ge=1, le=500, description="Events of one request at most")] = 100
+    timeout_s: Annotated[int, Meta(ge=1, le=120, description="Seconds for an answer")] = 15
+    allow_private: Annotated[
+        bool, Meta(description="Whether it may be at a loopback, private or link-local address")
+    ] = False
 
 
 class PluginLimits(Section, frozen=True, kw_only=True):
@@ -654,6 +687,7 @@ class Config(Section, frozen=True, kw_only=True):
         str, Meta(description="File for what the first start generates: password hashes and the cloak key")
     ] = "slircd-secrets.toml"
     dnsbl: list[Dnsbl] = field(default_factory=list)
+    webhooks: list[Webhook] = field(default_factory=list)
     opers: dict[str, Oper] = field(default_factory=dict)
     oper_classes: dict[str, OperClass] = field(default_factory=dict)
 

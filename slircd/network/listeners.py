@@ -146,13 +146,15 @@ class TLSContexts:
     """The certificates in use: one ReloadableTLS for each pair of files, shared by the listeners that name it."""
 
     def __init__(self) -> None:
-        self._by_files: dict[tuple[Path, Path, Path | None], ReloadableTLS] = {}
+        self._by_files: dict[tuple[Path, Path, Path | None, bool], ReloadableTLS] = {}
 
-    def for_plan(self, plan: Plan, minimum: str) -> ReloadableTLS:
-        """The TLS of a listener.  Raises TLSFileError."""
-        files = (plan.certificate, plan.private_key, plan.chain)
+    def for_plan(self, plan: Plan, minimum: str, *, client_certificates: bool = True) -> ReloadableTLS:
+        """The TLS of a listener, which may ask for certificates of clients.  Raises TLSFileError."""
+        files = (plan.certificate, plan.private_key, plan.chain, client_certificates)
         if files not in self._by_files:
-            self._by_files[files] = ReloadableTLS(plan.certificate, plan.private_key, minimum, plan.chain)
+            self._by_files[files] = ReloadableTLS(
+                plan.certificate, plan.private_key, minimum, plan.chain, client_certificates=client_certificates
+            )
         return self._by_files[files]
 
     def expiries(self) -> dict[str, float]:

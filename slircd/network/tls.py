@@ -33,8 +33,20 @@ class ReloadableTLS:
     accounts and operators go by.
     """
 
-    def __init__(self, certificate: Path, private_key: Path, minimum: str, chain: Path | None = None) -> None:
-        """`minimum` is `1.2` or `1.3`; `chain` holds further certificates to send.  Raises TLSFileError."""
+    def __init__(
+        self,
+        certificate: Path,
+        private_key: Path,
+        minimum: str,
+        chain: Path | None = None,
+        *,
+        client_certificates: bool = True,
+    ) -> None:
+        """`minimum` is `1.2` or `1.3`; `chain` holds further certificates to send.
+
+        `client_certificates` False asks clients for none, because browsers would ask people.  Raises TLSFileError.
+        """
+        self._asks = client_certificates
         self._certificate = certificate
         self._private_key = private_key
         self._chain = chain
@@ -57,7 +69,8 @@ class ReloadableTLS:
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
         context.set_cipher_list(_CIPHERS)
         context.set_session_id(b"slircd")
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_CLIENT_ONCE, lambda *_: True)
+        if self._asks:
+            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_CLIENT_ONCE, lambda *_: True)
         try:
             context.use_certificate_chain_file(str(self._certificate))
             if self._chain is not None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import signal
+import socket
+import ssl
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,8 +20,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from slircd.security.certificates import ensure_self_signed, now_utc
 from slircd.security.passwords import hash_now
-from tests.system.daemon import DEADLINE_S, Daemon, SocketClient
+from tests.system.daemon import DEADLINE_S, Daemon, SocketClient, insecure
 
 pytestmark = pytest.mark.system
 
@@ -211,3 +218,64 @@ def test_metrics_follow(daemon: Daemon) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while b'slircd_events_total{type="channel.create"} 2.0' not in get(daemon, "/metrics", None).body:
         assert time.monotonic() < deadline
+
+
+def test_tls(tmp_path: Path) -> None:
+    """HTTPS with the server's certificate; another one is in use after SIGHUP, and who is connected stays so."""
+    ensure_self_signed(tmp_path / "admin.crt", tmp_path / "admin.key", "irc.test", now_utc(time.time()))
+    with Daemon(tmp_path, more='tls = true\ncertificate = "admin.crt"\nprivate_key = "admin.key"\n') as daemon:
+        port = daemon.ports["admin"]
+        before = ssl.get_server_certificate(("127.0.0.1", port))
+        kept = http.client.HTTPSConnection("127.0.0.1", port, timeout=DEADLINE_S, context=insecure())
+        kept.request("GET", "/admin/whoami", headers=authorization(ADMIN))
+        answer = kept.getresponse()
+        assert json.loads(answer.read())["name"] == "admin"
+        for name in ("admin.crt", "admin.key"):
+            (tmp_path / name).unlink()
+        ensure_self_signed(tmp_path / "admin.crt", tmp_path / "admin.key", "irc.test", now_utc(time.time()))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for_output("configuration read again")
+        assert ssl.get_server_certificate(("127.0.0.1", port)) != before
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read()
+        kept.close()
+
+
+def test_a_token_beside_the_running_server(tmp_path: Path) -> None:
+    """Made and revoked by the command, good and good no longer without a restart."""
+    with Daemon(tmp_path) as daemon:
+        command = [str(Path(sys.executable).with_name("slircd")), "admin", "token", "--config", str(daemon.config)]
+
+        def run(*words: str) -> str:
+            done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+            return done.stdout.strip()
+
+        token = run("create", "ci")
+        assert get(daemon, "/admin/whoami", token).json == {"name": "token.ci", "role": "read"}
+        run("revoke", "ci")
+        deadline = time.monotonic() + DEADLINE_S
+        while get(daemon, "/admin/whoami", token).status != 401:
+            assert time.monotonic() < deadline
+
+
+def test_a_reader_that_does_not_read(tmp_path: Path) -> None:
+    """It holds up nobody: others are answered, clients are served, and memory does not grow with the log."""
+    with Daemon(tmp_path) as daemon:
+        ann = SocketClient(daemon).register("ann")
+        for number in range(400):
+            ann.sends(f"JOIN #c{number % 20}", f"TOPIC #c{number % 20} :{'x' * 300}", f"PART #c{number % 20}")
+        ann.synchronise()
+        slow = []
+        for _ in range(5):
+            head = f"Authorization: {authorization(ADMIN)['Authorization']}\r\nAccept: application/x-ndjson\r\n"
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", daemon.ports["admin"]))
+            connection.sendall(f"GET /admin/events HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+            slow.append(connection)
+        assert get(daemon, "/admin/whoami").status == 200
+        ann.synchronise()
+        lines = get(daemon, "/admin/events", Accept="application/x-ndjson").body.splitlines()
+        assert [json.loads(line)["id"] for line in lines] == list(range(1, len(lines) + 1))
+        for connection in slow:
+            connection.close()

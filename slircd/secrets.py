@@ -31,6 +31,8 @@ class Secrets(Section, frozen=True, kw_only=True):
     oper_password_hash: Annotated[str, Meta(pattern=PASSWORD_HASH)]
     """Of the IRC operator `admin`."""
     cloak_key: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+    pseudonym_key: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
+    """Of the pseudonyms that old addresses get; empty in a file that an older slircd made."""
 
 
 class Loaded(NamedTuple):
@@ -67,10 +69,19 @@ def load_or_create(
         admin_password_hash=hashes["admin"],
         oper_password_hash=hashes["oper"],
         cloak_key=stored.cloak_key if stored is not None else token_hex(CLOAK_KEY_BYTES),
+        pseudonym_key=(stored.pseudonym_key if stored is not None else "") or token_hex(CLOAK_KEY_BYTES),
     )
     if secrets != stored:
         _write(path, secrets)
     return Loaded(secrets, generated)
+
+
+def read_pseudonym_key(path: Path) -> bytes:
+    """The key of pseudonyms.  Raises ConfigError if the file is not there yet, or cannot be read."""
+    secrets = _read(path)
+    if secrets is None or not secrets.pseudonym_key:
+        raise ConfigError(str(path), Problem("", "has no pseudonym_key", "start the server once, it makes one"))
+    return bytes.fromhex(secrets.pseudonym_key)
 
 
 def _read(path: Path) -> Secrets | None:

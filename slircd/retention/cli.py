@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 import click
@@ -170,18 +171,22 @@ def actor_of(name: str) -> str:
 @by
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def prune(where: Where, *, by: str, dry_run: bool) -> None:
-    """Delete what the rules in [retention] do not keep.
+    """Delete what the rules in [retention] do not keep, and give old addresses pseudonyms where they say so.
 
     The server does the same by itself, every retention.check_hours.
     """
     from slircd.retention.work import prune_all
+    from slircd.secrets import read_pseudonym_key
 
+    config = where.config
+    key = read_pseudonym_key(Path(config.secrets_file)) if config.retention.pseudonymise_days else b""
     with progress() as show:
         done = prune_all(
             where.location,
             where.config.retention,
             actor=actor_of(by),
             now_s=time.time(),
+            pseudonym_key=key,
             dry_run=dry_run,
             progress=show,
         )
@@ -192,7 +197,9 @@ def prune(where: Where, *, by: str, dry_run: bool) -> None:
         click.echo(f"events that change the state: {done.horizon.pruned:,} {verb}")
         begins = "would begin" if dry_run else "begins"
         click.echo(f"the log {begins} at {done.horizon.timestamp}, with the state behind event {done.horizon.event_id}")
-    if not done.families and done.horizon is None:
+    if done.pseudonyms is not None and done.pseudonyms.events:
+        click.echo(f"old addresses became pseudonyms in {done.pseudonyms.events:,} events")
+    elif not done.families and done.horizon is None:
         click.echo("nothing to prune: the rules in [retention] keep all that there is")
 
 

@@ -179,6 +179,12 @@ class Search:
     def _connect(self, event: ev.UserConnect, uid: str) -> None:
         self._came(uid, event)
 
+    def _attach(self, event: ev.UserAttach, uid: str) -> None:
+        self._count(event.real_host, event.ip)
+        if uid in self._now:
+            self._now[uid].hosts |= {event.real_host, event.ip}
+            self._look(uid)
+
     def _disconnect(self, event: ev.UserDisconnect, uid: str) -> None:
         somebody = self._now.pop(uid, None)
         if somebody is not None and uid not in self._mine:
@@ -278,6 +284,7 @@ class Search:
 
 _SEEN: Final[dict[type[ev.Event], Callable[[Search, Any, str], None]]] = {
     ev.UserConnect: Search._connect,
+    ev.UserAttach: Search._attach,
     ev.UserDisconnect: Search._disconnect,
     ev.UserNickChange: Search._nick_change,
     ev.UserHostChange: Search._host_change,

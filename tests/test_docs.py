@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.harness import World
 
@@ -76,3 +78,31 @@ def test_nothing_points_outside_the_repository() -> None:
     for name in listed.stdout.splitlines():
         text = (ROOT / name).read_text()
         assert not re.search(r"(?<![\w.~/-])/(home|root|work|Users)/\w", text), name
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """The lines of a page's shell blocks, as words."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    return [words for words in lines if words]
+
+
+def test_commands_of_the_event_log_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command that docs/event-log.md shows runs, in its order, on a log and with the configuration shown there."""
+    from slircd.cli import main as slircd
+    from slircd.replay.cli import main as slircd_replay
+    from slircd.secrets import load_or_create
+    from tests.retention.logs import lively, write
+
+    monkeypatch.chdir(tmp_path)
+    [config] = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "event-log.md").read_text(), re.DOTALL)
+    # The log of a test lies in the past, all of it; keep its state, so that a moment of it can be exported.
+    (tmp_path / "slircd.toml").write_text(config.replace("keep_days = 365", "keep_days = 36500"))
+    load_or_create(tmp_path / "slircd-secrets.toml", {}, lambda password: "$argon2id$x", lambda known, password: True)
+    write("sqlite:///slircd.db", lively().store.rows)
+    programs = {"slircd": slircd, "slircd-replay": slircd_replay}
+    commands = commands_of("event-log.md")
+    assert len(commands) >= 10
+    for name, *words in commands:
+        done = CliRunner().invoke(programs[name], words)
+        assert done.exit_code == 0, (name, words, done.output)

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, func, insert, inspect, select, update
 
+from slircd.events import checkpoints
 from slircd.events.schema import RETENTION_RUNS
 
 RUNNING: Final = "running"
@@ -38,6 +39,10 @@ class Generation(NamedTuple):
 
     newest: int
     under_way: int
+    finished: int
+    """Erasures under way that have rewritten the state of now, and go on with what is older."""
+    base: int
+    """The event at which the log begins."""
 
     @property
     def quiet(self) -> bool:
@@ -48,10 +53,12 @@ class Generation(NamedTuple):
 def generation(connection: Connection) -> Generation:
     """How retention stands; for whoever replays, before and after."""
     if not inspect(connection).has_table(RETENTION_RUNS.name):
-        return Generation(0, 0)  # a log of an old version
+        return Generation(0, 0, 0, 0)  # a log of an old version
     newest = connection.execute(select(func.max(RETENTION_RUNS.c.id))).scalar() or 0
-    running = select(func.count()).select_from(RETENTION_RUNS).where(RETENTION_RUNS.c.state == RUNNING)
-    return Generation(newest, connection.execute(running).scalar() or 0)
+    counted = select(RETENTION_RUNS.c.plan != b"").where(RETENTION_RUNS.c.state == RUNNING)
+    running = connection.execute(counted).scalars().all()
+    base = checkpoints.find_base(connection)
+    return Generation(newest, len(running), sum(map(bool, running)), 0 if base is None else base.event_id)
 
 
 def begin(connection: Connection, kind: str, timestamp: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
@@ -48,6 +49,10 @@ class Replayed:
 class BeforeTheLog(Exception):
     """The moment lies before the first event, or before the retention horizon; the text names that."""
 
+
+TRIES: Final = 5
+PAUSE_S: Final = 0.2
+"""How often, and with which pauses, a moment is read again because retention was at work."""
 
 PROGRESS: Final = 4096
 """Events after which `each` is told of the last one."""
@@ -117,8 +122,23 @@ class StateReconstructor:
     def state_at(self, timestamp: str) -> ServerState:
         """The state at a moment, which includes it, from the newest checkpoint before.
 
-        Raises BeforeTheLog, Damaged, or DamagedBase.
+        Raises BeforeTheLog, Damaged, or DamagedBase.  While retention removes or rewrites events, what was read before
+        and what behind such a step do not fit together; then it is read again.
         """
+        for left in reversed(range(TRIES)):
+            before = self._reader.generation()
+            try:
+                state = self._read(timestamp)
+            except Damaged:
+                if not left or (before.quiet and self._reader.generation() == before):
+                    raise
+            else:
+                if not left or self._reader.generation() == before:
+                    break
+            time.sleep(PAUSE_S)
+        return state
+
+    def _read(self, timestamp: str) -> ServerState:
         with self._phase("find the moment"):
             head = self._reader.head_at(timestamp)
         with self._phase("load a checkpoint"), without_gc():

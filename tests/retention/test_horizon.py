@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import unittest
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -21,6 +23,7 @@ from slircd.events.clock import parse_timestamp
 from slircd.events.reader import LogReader
 from slircd.events.row import Row
 from slircd.replay.cli import main as replay_main
+from slircd.replay.reconstructor import StateReconstructor
 from slircd.retention import horizon as module
 from slircd.retention.database import Workplace
 from slircd.retention.horizon import NotVerified, prune_state
@@ -230,3 +233,27 @@ def test_configuration() -> None:
     """The rule for what changes the state is a section of its own; as it is, everything is kept."""
     assert parse({}, "test").retention.state.keeps_everything
     assert not parse({"retention": {"state": {"keep_days": 1}}}, "test").retention.state.keeps_everything
+
+
+def test_a_reader_while_the_horizon_moves(tmp_path: Path) -> None:
+    """Somebody who reads events while they are pruned reads again, and never answers wrongly."""
+    rows, digests = sample(0)
+    url = f"sqlite:///{tmp_path / 'log.db'}"
+    write(url, rows)
+    pruned: list[str] = []
+
+    class Slow(LogReader):
+        """Reads some events at a time; after the first ones, others go."""
+
+        def batches(self, **selection: Any) -> Iterator[list[tuple[Any, ...]]]:
+            for batch in super().batches(**{**selection, "limit": 20}):
+                yield batch
+                if not pruned:
+                    pruned.append("now")
+                    with Workplace(url) as place:
+                        prune_state(place, Keep(keep_events=20), now_s=END_S)
+
+    with Slow(url) as reader:
+        state = StateReconstructor(reader).state_at(rows[-1].timestamp)
+    assert digest(state) == digests[rows[-1].id]
+    assert pruned

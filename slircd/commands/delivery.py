@@ -7,7 +7,7 @@ copy, as bouncers do, because they show what one says on one's other devices.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from slircd.events.msgid import message_id
 from slircd.rules.history import VERBS
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 CONCAT: Final = "draft/multiline-concat"
 """The tag of a line that continues the one before it, without a line break between them."""
+
+_MULTILINE: Final = BATCH | MULTILINE
 
 RELAYED: Final = "draft/relaymsg"
 """The tag that names who relayed a message."""
@@ -47,62 +49,32 @@ class Said(NamedTuple):
 
 
 class Spoken:
-    """What is sent, as lines: once for each form that recipients can read."""
+    """What is sent, as lines: once for each form that recipients can read.
+
+    `line` is the one line of a message that has only one form, which most have; `plain` are the lines for everybody
+    who knows no better form, `batched` those for clients with multiline, `named` for those with relaymsg.
+    """
 
     __slots__ = ("_batched", "_named", "line", "plain", "verb")
 
     def __init__(
         self,
-        server_name: str,
-        source: str,
-        target: str,
-        said: Said,
+        verb: str,
+        plain: list[Line],
+        line: Line | None = None,
         *,
-        timestamp: str,
-        msgid: str,
-        account: str | None,
-        bot: bool,
-        relayed_by: str = "",
+        batched: Sequence[Line] = (),
+        named: Sequence[Line] = (),
     ) -> None:
-        """`source` is nick!user@host of the sender, `relayed_by` the nick of who says it for somebody elsewhere."""
+        self.verb = verb
+        self.plain = plain
+        self.line = line
+        self._batched = batched
+        self._named = named
 
-        def line(body: str, *, first: bool, **more: Any) -> Line:
-            return Line(
-                body,
-                timestamp=timestamp,
-                account=account,
-                msgid=msgid if first else None,
-                client_tags=said.tags,
-                bot=bot,
-                **more,
-            )
-
-        self.verb = said.verb
-        self._batched: list[Line] = []
-        self._named: list[Line] = []
-        if not said.parts:
-            body = f":{source} {said.verb} {target}" + ("" if said.text is None else f" :{said.text}")
-            self.line: Line | None = line(body, first=True)
-            self.plain = [self.line]
-            if relayed_by:
-                self.line = None
-                self._named = [line(body, first=True, server_tags={RELAYED: relayed_by})]
-            return
-        self.line = None
-        # Clients that do not know multiline get its lines, blank ones left out, with the id on the first.
-        texts = [part.text for part in said.parts if part.text]
-        self.plain = [line(f":{source} {said.verb} {target} :{text}", first=not at) for at, text in enumerate(texts)]
-        reference = f"m{msgid}"
-        self._batched.append(line(f":{source} BATCH +{reference} draft/multiline {target}", first=True))
-        for part in said.parts:
-            tags = {"batch": reference, CONCAT: ""} if part.concat else {"batch": reference}
-            self._batched.append(Line(f":{source} {said.verb} {target} :{part.text}", server_tags=tags))
-        self._batched.append(Line(f":{server_name} BATCH -{reference}"))
-
-    def lines_for(self, session: Session) -> list[Line]:
+    def lines_for(self, session: Session) -> Sequence[Line]:
         """The lines that this client can read."""
-        both = BATCH | MULTILINE
-        if self._batched and session.caps & both == both:
+        if self._batched and session.caps & _MULTILINE == _MULTILINE:
             return self._batched
         return self._named if self._named and session.caps & RELAYMSG else self.plain
 
@@ -110,8 +82,64 @@ class Spoken:
         """Send it to one client, if that knows this sort of message; `free` as in Session.send."""
         if self.verb == "TAGMSG" and not session.caps & MESSAGE_TAGS:
             return
+        if self.line is not None:
+            session.send(self.line, free=free)
+            return
         for line in self.lines_for(session):
             session.send(line, free=free)
+
+
+def to_spoken(
+    server_name: str,
+    source: str,
+    target: str,
+    said: Said,
+    timestamp: str,
+    msgid: str,
+    account: str | None,
+    *,
+    bot: bool = False,
+    relayed_by: str = "",
+) -> Spoken:
+    """What is said, as lines: `source` is nick!user@host of the sender, `relayed_by` the nick of who says it for it."""
+    verb, tags = said.verb, said.tags
+    if said.parts:
+        return _of_several(server_name, source, target, said, timestamp, msgid, account, bot=bot)
+    body = f":{source} {verb} {target}" if said.text is None else f":{source} {verb} {target} :{said.text}"
+    line = Line(body, timestamp=timestamp, account=account, msgid=msgid, client_tags=tags, bot=bot)
+    if not relayed_by:
+        return Spoken(verb, [line], line)
+    named = Line(body, timestamp=timestamp, msgid=msgid, client_tags=tags, server_tags={RELAYED: relayed_by})
+    return Spoken(verb, [line], named=[named])
+
+
+def _of_several(
+    server_name: str,
+    source: str,
+    target: str,
+    said: Said,
+    timestamp: str,
+    msgid: str,
+    account: str | None,
+    *,
+    bot: bool,
+) -> Spoken:
+    """A message of several lines: one batch, or, for clients that do not know multiline, its lines without blank ones."""
+
+    def line(body: str, *, first: bool) -> Line:
+        shown = msgid if first else None
+        return Line(body, timestamp=timestamp, account=account, msgid=shown, client_tags=said.tags, bot=bot)
+
+    head = f":{source} {said.verb} {target} :"
+    texts = [part.text for part in said.parts if part.text]
+    plain = [line(head + text, first=not at) for at, text in enumerate(texts)]
+    reference = f"m{msgid}"
+    batched = [line(f":{source} BATCH +{reference} draft/multiline {target}", first=True)]
+    for part in said.parts:
+        tags = {"batch": reference, CONCAT: ""} if part.concat else {"batch": reference}
+        batched.append(Line(head + part.text, server_tags=tags))
+    batched.append(Line(f":{server_name} BATCH -{reference}"))
+    return Spoken(said.verb, plain, batched=batched)
 
 
 class Place(Protocol):
@@ -134,14 +162,14 @@ def spoken_of(server_name: str, event: Message, place: Place) -> Spoken:
     """A message that is an event, as lines."""
     verb = VERBS[type(event)]
     parts = tuple(Part(part.text, part.concat) for part in event.parts)
-    return Spoken(
+    return to_spoken(
         server_name,
         event.source,
         event.to,
         Said(verb, None if verb == "TAGMSG" else event.text, event.tags or None, parts),
-        timestamp=place.timestamp,
-        msgid=message_id(place.id, place.session_id),
-        account=event.account,
+        place.timestamp,
+        message_id(place.id, place.session_id),
+        event.account,
         bot=event.bot,
         relayed_by=event.relayed_by,
     )

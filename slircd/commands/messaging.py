@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 
 from slircd.commands.backlog import PLAYBACK, playback
-from slircd.commands.delivery import Said, Spoken, deliver_to_channel, deliver_to_user, echo
+from slircd.commands.delivery import Said, Spoken, deliver_to_channel, deliver_to_user, echo, to_spoken
 from slircd.commands.registry import Context, command, targets
 from slircd.rules.history import decide_message, is_kept_of_channel, is_kept_of_users, is_worth_keeping
 from slircd.rules.lookup import channel_named, may_see_channel
 from slircd.rules.message import check_channel_text, check_private_text
 from slircd.rules.modes import parse_rate
 from slircd.services.directory import SERVICES
-from slircd.wire.capabilities import MESSAGE_TAGS
+from slircd.wire.capabilities import ECHO_MESSAGE, MESSAGE_TAGS
 from slircd.wire.formatting import strip_formatting
 from slircd.wire.modes import CHANNEL_MODES
 from slircd.wire.numerics import (
@@ -50,15 +50,16 @@ def privmsg(ctx: Context, to: str = "", text: str = "") -> Coroutine[Any, Any, N
 
     Sends a message to users, channels, or a channel's members from a prefix up (@#channel).
     """
-    if to.lower() == PLAYBACK and text:
+    if to[:1] == "*" and to.lower() == PLAYBACK and text:
         return playback(ctx, text)
-    service = SERVICES.get(ctx.state.fold(to))
+    key = ctx.server.state.fold(to)
+    service = SERVICES.get(key)
     if service is not None and text:
         # What is said to a service may be a secret: it is neither passed on nor echoed.
         return service.handle(ctx, text)
     services = ctx.server.extensions.services
     if services and text:
-        handler = services.get(ctx.state.fold(to))
+        handler = services.get(key)
         if handler is not None:
             return handler(ctx, text)
     return _to_each(ctx, "PRIVMSG", to, text, ctx.config.limits.targets.privmsg)
@@ -152,20 +153,13 @@ def speak(ctx: Context, target: str, said: Said) -> Waiting | None:
     return _to_user(ctx, target, said)
 
 
-def spoken_now(ctx: Context, target: str, said: Said, source: str = "", relayed_by: str = "") -> Spoken:
-    """What the client's user says, or relays from `source`, as lines with the time and an id of their own."""
-    server, user = ctx.server, ctx.user
-    return Spoken(
-        server.server_name,
-        source or user.source,
-        target,
-        said,
-        timestamp=server.timestamp(),
-        msgid=server.new_msgid(),
-        account=None if relayed_by else user.account,
-        bot="B" in user.modes and not relayed_by,
-        relayed_by=relayed_by,
-    )
+def spoken_now(ctx: Context, user: User, target: str, said: Said) -> Spoken:
+    """What `user`, the client's, says, as lines with the time and an id of their own."""
+    server = ctx.server
+    source = f"{user.nick}!{user.username}@{user.host}"
+    bot = "B" in user.modes
+    now, msgid = server.timestamp(), server.new_msgid()
+    return to_spoken(server.server_name, source, target, said, now, msgid, user.account, bot=bot)
 
 
 # --- channels -----------------------------------------------------------------------------------------------------
@@ -189,7 +183,7 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
     symbols = target[: -len(name)]
     if not symbols and is_kept(ctx, channel, said):
         return ctx.emit(decide_message(state, user, said.verb, channel, said))
-    spoken = spoken_now(ctx, symbols[:1] + channel.name, said)
+    spoken = spoken_now(ctx, user, symbols[:1] + channel.name, said)
     modes = CHANNEL_MODES.at_least(SYMBOLS[symbols[0]]) if symbols else ""
     deliver_to_channel(service, spoken, session, modes=modes, free=is_free(ctx, user.uid, channel.key))
     feed = ctx.server.extensions.feed
@@ -259,11 +253,13 @@ def _to_user(ctx: Context, nick: str, said: Said) -> Waiting | None:
     ):
         turn = ctx.emit(decide_message(state, user, said.verb, recipient, said))
         return turn.addCallback(lambda _: _tell_away(ctx, recipient, said))
-    spoken = spoken_now(ctx, recipient.nick, said)
+    spoken = spoken_now(ctx, user, recipient.nick, said)
     free = is_free(ctx, user.uid, recipient.uid)
     deliver_to_user(ctx.server, spoken, user, recipient.uid, session, free=free)
-    echo(ctx, spoken)
-    _tell_away(ctx, recipient, said)
+    if session.caps & ECHO_MESSAGE:
+        echo(ctx, spoken)
+    if recipient.away is not None:
+        _tell_away(ctx, recipient, said)
     return None
 
 

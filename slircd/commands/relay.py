@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from slircd.commands.delivery import Said, deliver_to_channel, echo
-from slircd.commands.messaging import finish, is_filtered, is_free, is_kept, spoken_now
+from slircd.commands.delivery import Said, deliver_to_channel, echo, to_spoken
+from slircd.commands.messaging import finish, is_filtered, is_free, is_kept
 from slircd.commands.registry import Context, command
 from slircd.rules.channel import OPERATORS
 from slircd.rules.history import decide_message
@@ -56,7 +56,17 @@ def relaymsg(ctx: Context, name: str, nick: str, text: str) -> Coroutine[Any, An
     if is_kept(ctx, channel, what):
         turn = ctx.emit(decide_message(ctx.state, user, "PRIVMSG", channel, what, source=source))
         return finish(ctx, [turn], quiet=False)
-    spoken = spoken_now(ctx, channel.name, what, source, user.nick)
+    server = ctx.server
+    spoken = to_spoken(
+        server.server_name,
+        source,
+        channel.name,
+        what,
+        server.timestamp(),
+        server.new_msgid(),
+        None,
+        relayed_by=user.nick,
+    )
     deliver_to_channel(ctx.channel(name), spoken, ctx.session, free=is_free(ctx, user.uid, channel.key))
     echo(ctx, spoken)
     return None

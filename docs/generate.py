@@ -11,20 +11,24 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import msgspec
 
 from slircd.admin.query import allowed
 from slircd.commands import families as families  # fills the registry
+from slircd.commands.capability import value_of
+from slircd.commands.features import isupport_tokens
 from slircd.commands.registry import COMMANDS
 from slircd.config.example import to_toml
 from slircd.config.load import describe, description, key_names, strip_annotated
-from slircd.config.sections import AdminUser, Config, Dnsbl, Keep, Listen, Oper, OperClass, Section, Webhook
+from slircd.config.sections import AdminUser, Config, Dnsbl, Keep, Listen, Oper, OperClass, Section, Webhook, Webirc
 from slircd.events.types import EVENT_TYPES, ModeDelta
 from slircd.plugins.reference import reference_page, stub_file
 from slircd.replay.schema import json_schema
 from slircd.rules.privileges import PRIVILEGES
+from slircd.wire.capabilities import CAPABILITIES
 from slircd.wire.extbans import EXTBANS
 from slircd.wire.modes import CHANNEL_MODES, USER_MODES
 
@@ -109,6 +113,7 @@ def configuration() -> str:
             lines += _section(inner, key)
     for title, section in (
         ("[[listen]]", Listen),
+        ("[[webirc]]", Webirc),
         ("[[dnsbl]]", Dnsbl),
         ("[[webhooks]]", Webhook),
         ('retention.families."TYPE"', Keep),
@@ -149,6 +154,20 @@ def _keys(section: Any) -> list[str]:
 # --- commands -----------------------------------------------------------------------------------------------------
 
 
+def mode_tables() -> Iterator[str]:
+    """Channel modes, user modes, extended bans."""
+    yield from ("", "## Channel modes", "", "| mode | takes | meaning |", "|---|---|---|")
+    for letter in CHANNEL_MODES.letters:
+        yield f"| `{letter}` | {CHANNEL_MODES.kinds[letter].value} | {CHANNEL_MODES.descriptions[letter]} |"
+    yield from ("", "`+q MASK` stands for `+b ~m:MASK`: quiet whom the mask matches.", "", "## User modes", "")
+    yield from ("| mode | meaning |", "|---|---|")
+    for letter in USER_MODES.letters:
+        yield f"| `{letter}` | {USER_MODES.descriptions[letter]} |"
+    yield from ("", "## Extended bans", "", "| form | meaning |", "|---|---|")
+    for letter, kind in EXTBANS.items():
+        yield f"| `~{letter}` with {kind.shape.value} | {kind.description} |"
+
+
 def commands() -> str:
     """Commands, modes and extended bans."""
     lines = ["# Commands, modes, extended bans", "", NOTE, "## Commands", ""]
@@ -156,15 +175,7 @@ def commands() -> str:
         syntax, _, about = entry.help.partition("\n")
         note = f"  *Needs the privilege `{entry.privilege}`.*" if entry.privilege else ""
         lines += [f"- `{syntax.split('  (')[0]}`: {sentence(about)}{note}"]
-    lines += ["", "## Channel modes", "", "| mode | takes | meaning |", "|---|---|---|"]
-    for letter in CHANNEL_MODES.letters:
-        lines.append(f"| `{letter}` | {CHANNEL_MODES.kinds[letter].value} | {CHANNEL_MODES.descriptions[letter]} |")
-    lines += ["", "`+q MASK` stands for `+b ~m:MASK`: quiet whom the mask matches.", "", "## User modes", ""]
-    lines += ["| mode | meaning |", "|---|---|"]
-    lines += [f"| `{letter}` | {USER_MODES.descriptions[letter]} |" for letter in USER_MODES.letters]
-    lines += ["", "## Extended bans", "", "| form | meaning |", "|---|---|"]
-    for letter, kind in EXTBANS.items():
-        lines.append(f"| `~{letter}` with {kind.shape.value} | {kind.description} |")
+    lines += mode_tables()
     return "\n".join(lines) + "\n"
 
 
@@ -312,11 +323,125 @@ def _allowed(hint: Any) -> str:
     return allowed(hint).split(" that matches ")[0].replace("|", "\\|")
 
 
+# --- protocol -----------------------------------------------------------------------------------------------------
+
+IRCV3 = "https://ircv3.net/specs/"
+MODERN = "https://modern.ircdocs.horse/"
+
+PROTOCOL_HEAD = """\
+What clients can use, each with its specification.  Values are those of a default configuration; the limits behind them
+are keys of the [configuration](configuration.md), and what is shown is what is enforced."""
+
+CAPABILITY_PAGES = {
+    "cap-notify": ("extensions/capability-negotiation", "is told when capabilities come, go or change"),
+    "account-notify": ("extensions/account-notify", "is told when others log in and out"),
+    "account-tag": ("extensions/account-tag", "messages carry their sender's account"),
+    "away-notify": ("extensions/away-notify", "is told when others are away"),
+    "batch": ("extensions/batch", "lines that belong together are marked"),
+    "chghost": ("extensions/chghost", "is told when others change user name or host"),
+    "draft/account-registration": ("extensions/account-registration", "REGISTER and VERIFY"),
+    "draft/channel-rename": ("extensions/channel-rename", "RENAME instead of PART and JOIN"),
+    "draft/chathistory": ("extensions/chathistory", "CHATHISTORY"),
+    "draft/event-playback": ("extensions/chathistory", "history also has joins, modes and the like"),
+    "draft/extended-isupport": ("extensions/extended-isupport", "ISUPPORT at any time, in a batch"),
+    "draft/extended-monitor": ("extensions/extended-monitor", "the old name of extended-monitor"),
+    "draft/message-redaction": ("extensions/message-redaction", "REDACT"),
+    "draft/metadata-2": ("extensions/metadata", "METADATA, changes told by METADATA lines"),
+    "draft/metadata-3": ("extensions/metadata", "METADATA, changes told by numerics"),
+    "draft/multiline": ("extensions/multiline", "messages of several lines, in a BATCH"),
+    "draft/no-implicit-names": ("extensions/no-implicit-names", "the old name of no-implicit-names"),
+    "draft/pre-away": ("extensions/pre-away", "AWAY before registration"),
+    "draft/read-marker": ("extensions/read-marker", "MARKREAD"),
+    "draft/relaymsg": ("", "relayed messages name who relayed them; RELAYMSG"),
+    "echo-message": ("extensions/echo-message", "gets its own messages as others see them"),
+    "extended-join": ("extensions/extended-join", "JOIN with account and real name"),
+    "extended-monitor": ("extensions/extended-monitor", "hears more of those whom it watches"),
+    "invite-notify": ("extensions/invite-notify", "is told when others are invited"),
+    "labeled-response": ("extensions/labeled-response", "answers carry the label of the question"),
+    "message-tags": ("extensions/message-tags", "tags on messages, TAGMSG, client-only tags, message ids"),
+    "multi-prefix": ("extensions/multi-prefix", "all prefixes in NAMES and WHO"),
+    "no-implicit-names": ("extensions/no-implicit-names", "no NAMES after JOIN"),
+    "sasl": ("extensions/sasl-3.2", "AUTHENTICATE, before registration and after"),
+    "server-time": ("extensions/server-time", "lines carry their time"),
+    "setname": ("extensions/setname", "SETNAME"),
+    "standard-replies": ("extensions/standard-replies", "FAIL, WARN and NOTE"),
+    "userhost-in-names": ("extensions/userhost-in-names", "NAMES with user and host"),
+    "znc.in/playback": ("", "asks for messages since a time, as ZNC's module playback does"),
+    "znc.in/self-message": ("", "gets messages that its user sent from another client"),
+}
+"""What each capability is specified by, and gives; one that is not here stops the generator."""
+
+TOKEN_PAGES = {
+    "ACCOUNTEXTBAN": ("extensions/account-extban", "the extended ban for accounts"),
+    "BOT": ("extensions/bot-mode", "the user mode of bots"),
+    "CHATHISTORY": ("extensions/chathistory", "most messages of one request"),
+    "CLIENTTAGDENY": ("extensions/message-tags", "client-only tags that are not passed on"),
+    "MONITOR": ("extensions/monitor", "most nicks that one may watch"),
+    "MSGREFTYPES": ("extensions/chathistory", "how messages can be named"),
+    "UTF8ONLY": ("extensions/utf8-only", "nothing but UTF-8 is taken"),
+    "WHOX": ("extensions/whox", "WHO with fields"),
+}
+"""Tokens of IRCv3; the others are described by modern.ircdocs.horse."""
+
+BESIDE = (
+    ("WebSocket, `text.ircv3.net` and `binary.ircv3.net`", "extensions/websocket", "`[[listen]] websocket = true`"),
+    ("WEBIRC", "extensions/webirc", "`[[webirc]]`"),
+    ("Strict transport security (`sts`)", "extensions/sts", "`[sts]`"),
+    ("typing, react, reply and other client-only tags", "extensions/message-tags", "`limits.client_tags_denied`"),
+    ("PROXY protocol, versions 1 and 2", "", "`[[listen]] proxies`"),
+    ("SASL PLAIN, EXTERNAL, SCRAM-SHA-256 and -PLUS", "extensions/sasl-3.2", "`[accounts]`"),
+    ("Names in other scripts (RFC 8265)", "", "`server.casemapping`, `server.confusables`"),
+    ("Lines that are not UTF-8", "", "`server.encoding`"),
+)
+
+
+def protocol() -> str:
+    """The support table."""
+    config = Config()
+    lines = ["# Protocol", "", NOTE, PROTOCOL_HEAD, "", "## Capabilities", ""]
+    lines += ["| capability | value | gives |", "|---|---|---|"]
+    everyone: Any = SimpleNamespace(secure=True, caps=0, tls_connection=lambda: None, sees_values=True)
+    server: Any = SimpleNamespace(config=config)
+    server.accounts = SimpleNamespace(server=server)
+    for name in CAPABILITIES:
+        page, gives = CAPABILITY_PAGES[name]
+        value = value_of(server, everyone, name)
+        shown = f"`{value}`" if value else ""
+        link = f"[`{name}`]({IRCV3}{page})" if page else f"`{name}`"
+        lines.append(f"| {link} | {shown} | {gives} |")
+    lines += ["", "## Beside capabilities", "", "| what | where it is set |", "|---|---|"]
+    lines += [f"| {f'[{what}]({IRCV3}{page})' if page else what} | {where} |" for what, page, where in BESIDE]
+    lines += ["", "## Commands", "", "| command | specification | |", "|---|---|---|"]
+    for name, entry in sorted(COMMANDS.items()):
+        syntax, _, about = entry.help.partition("\n")
+        lines.append(f"| `{name}` | {_specified(syntax)} | {sentence(about)} |")
+    lines += ["", "## ISUPPORT", "", "| token | value |", "|---|---|"]
+    for token, value in isupport_tokens(config).items():
+        page = f"{IRCV3}{TOKEN_PAGES[token][0]}" if token in TOKEN_PAGES else f"{MODERN}#rplisupport-parameters"
+        lines.append(f"| [`{token}`]({page}) | {'' if value is None else f'`{value}`'.replace('|', chr(92) + '|')} |")
+    lines += mode_tables()
+    return "\n".join(lines) + "\n"
+
+
+def _specified(syntax: str) -> str:
+    """The specification that the first line of a command's help names in parentheses, with links."""
+    _, _, named = syntax.partition("  (")
+    named = named.removesuffix(")")
+    named = re.sub(r"RFC (\d+) ([\d.]+)", r"[RFC \1 \2](https://www.rfc-editor.org/rfc/rfc\1#section-\2)", named)
+    return re.sub(r"IRCv3 (?:draft/)?([a-z-]+[a-z])(-\d(?:\.\d)?)?", _linked, named)
+
+
+def _linked(match: re.Match[str]) -> str:
+    page = {"sasl": "sasl-3.2"}.get(match[1], match[1])
+    return f"[{match[0]}]({IRCV3}extensions/{page})"
+
+
 PAGES = {
     "admin-api.md": admin_api,
     "events.md": events,
     "configuration.md": configuration,
     "commands.md": commands,
+    "protocol.md": protocol,
     "slircd-replay.schema.json": replay_schema,
     "plugin-api.md": reference_page,
     "../plugins/meta/slircd.lua": stub_file,

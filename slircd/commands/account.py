@@ -33,7 +33,7 @@ MAX_SASL: Final = 8192
 
 @command("AUTHENTICATE", params=1, phase=Phase.ANY)
 async def authenticate(ctx: Context, data: str) -> None:
-    """AUTHENTICATE <mechanism> | <base64> | + | *  (IRCv3 sasl-3.1, sasl-3.2)
+    """AUTHENTICATE <mechanism> | <base64> | + | *  (IRCv3 sasl-3.2)
 
     Logs in to an account.
     """

@@ -42,7 +42,7 @@ def offered(server: IRCServer, session: Session) -> dict[str, str | None]:
     config = server.config
     left_out = set() if config.relay.enabled else {"draft/relaymsg"}
     left_out |= set() if config.history.enabled else OF_HISTORY
-    found = {name: _value(server, session, name) for name in CAPABILITIES if name not in left_out}
+    found = {name: value_of(server, session, name) for name in CAPABILITIES if name not in left_out}
     policy = sts_policy(config.sts, session)
     return {**found, STS: policy} if policy else found
 
@@ -64,7 +64,7 @@ def sts_policy(config: Sts, session: Session) -> str:
     return f"duration={config.duration_s}" + (",preload" if config.preload else "")
 
 
-def _value(server: IRCServer, session: Session, name: str) -> str | None:
+def value_of(server: IRCServer, session: Session, name: str) -> str | None:
     """The value of a capability, or None."""
     if name == "sasl":
         return ",".join(mechanisms(server.accounts, session))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import msgspec
 import txaio
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, DeferredSemaphore, ensureDeferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import LoopingCall, deferLater
@@ -45,6 +45,8 @@ SLICE: Final = 100
 PAUSE_S: Final = 0.005
 RETENTION_TRIES: Final = 15
 RETENTION_PAUSE_S: Final = 2.0
+AT_ONCE: Final = 2
+"""How many questions about the past have processes at one time; others wait."""
 MAX_ANSWER: Final = 64 << 20
 MAX_WORDS: Final = 4096
 CODE: Final = str(Path(slircd.__file__).resolve().parents[1])
@@ -121,6 +123,7 @@ class Housekeeping(Service):
         self._url = url
         self._reactor = reactor
         self._lock = DeferredLock()
+        self._asked = DeferredSemaphore(AT_ONCE)
         self._running: set[Deferred[bytes]] = set()
         self._look = LoopingCall(self._begin)
         self._look.clock = reactor
@@ -195,7 +198,7 @@ class Housekeeping(Service):
         async def ask() -> Channel | None:
             return (await self._do(PastChannel(url=self._url, key=key, at=at), Found)).decoded()
 
-        return ensureDeferred(ask())
+        return self._asked.run(lambda: ensureDeferred(ask()))
 
     async def _verify(self, *, keep: int, whole: bool) -> Verified:
         await self._lock.acquire()

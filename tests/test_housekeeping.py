@@ -319,6 +319,16 @@ class HousekeepingTests(ServerTestCase):
         self.processes[0].ends({"channel": None})
         self.assertEqual(found, [None])
 
+    def test_few_at_once(self) -> None:
+        """However many ask for the past, a few processes answer."""
+        found: list[Any] = []
+        for _ in range(5):
+            self.keeper.channel_at("#a", "2025-01-01T00:00:00.000000Z").addCallback(found.append)
+        for number in range(5):
+            self.assertEqual(len(self.processes), min(number + 2, 5))
+            self.processes[number].ends({"channel": None})
+        self.assertEqual(len(found), 5)
+
 
 def test_no_turn_is_long() -> None:
     """At 5,000 users the digest is completed a slice at a time, and each slice hashes a bounded number of things."""

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
+from slircd.events.checkpoints import BASE, pack, write
 from slircd.events.clock import format_timestamp, parse_moment
 from slircd.events.reader import LogReader
 from slircd.events.store import SQLStore
@@ -22,6 +23,8 @@ from slircd.replay.cli import main
 from slircd.replay.document import to_document
 from slircd.replay.progress import bar
 from slircd.replay.reconstructor import Replayed, StateReconstructor, replay
+from slircd.replay.worker import Replay, writing_engine
+from slircd.replay.worker import run as work
 from slircd.state.snapshot import decode_snapshot, digest, encode_snapshot
 from tests.harness import START, World, make_config
 from tests.test_audit import newcomer, random_line
@@ -176,9 +179,6 @@ def test_verify(incident: Path) -> None:
 
 def test_verify_looks_at_checkpoints(incident: Path) -> None:
     """Good ones are named so; stale ones are no fault; damaged and wrong ones are, and say which."""
-    from slircd.replay.worker import Replay
-    from slircd.replay.worker import run as work
-
     url = f"sqlite:///{incident}"
     for until_id in (6, 9, 12):
         work(Replay(url=url, until_id=until_id, keep=9))
@@ -203,6 +203,32 @@ def test_verify_looks_at_checkpoints(incident: Path) -> None:
         assert "event 9" in said
     other = "state = (SELECT state FROM checkpoints WHERE event_id = 6), checksum = (SELECT checksum FROM checkpoints WHERE event_id = 6)"
     assert with_change(other)[:2] == (7, ["good", "damaged", "good"])
+
+
+def test_behind_the_horizon(incident: Path) -> None:
+    """Where retention has removed the beginning, a time before is named so; the rest is as it was."""
+    before = run("--db", incident, "--at", at(100)).stdout
+    with LogReader(str(incident)) as reader:
+        horizon = reader.head_at(at(1))
+        state = StateReconstructor(reader).state_at(at(1))
+    writer = writing_engine(str(incident))
+    with writer.begin() as connection:
+        write(connection, pack(state, horizon.id, kind=BASE))
+        connection.exec_driver_sql(f"DELETE FROM events WHERE id <= {horizon.id}")
+    writer.dispose()
+    for words in (["--at", at(-9)], ["--diff", at(-9), at(100)], ["--blame", "#ops", "--at", at(-9)]):
+        result = run("--db", incident, *words)
+        assert (result.exit_code, result.stdout) == (6, "")
+        assert f"begins at {horizon.timestamp}" in result.stderr
+        assert "retention" in result.stderr
+    assert run("--db", incident, "--at", at(100)).stdout == before
+    found = answer("--db", incident, "--verify")
+    assert [(each["kind"], each["verdict"]) for each in found["checkpoints"]] == [("base", "good")]
+    with sqlite3.connect(incident) as connection:
+        connection.execute("UPDATE checkpoints SET state = x'00'")
+    result = run("--db", incident)
+    assert result.exit_code == 5
+    assert "backup" in result.stderr
 
 
 def test_profile(incident: Path) -> None:

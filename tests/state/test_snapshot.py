@@ -1,5 +1,7 @@
 """Snapshots: the state as bytes and back, and digests."""
 
+import zlib
+from pathlib import Path
 from random import Random
 
 import msgspec
@@ -96,3 +98,15 @@ def test_every_event_says_what_it_touches() -> None:
     from slircd.events.types import EVENT_TYPES
 
     assert set(TOUCHES) == set(EVENT_TYPES.values())
+
+
+def test_golden_snapshot() -> None:
+    """A base that this version wrote is read for ever: it is part of somebody's log."""
+    packed = (Path(__file__).parent / "golden" / "snapshot-1.zlib").read_bytes()
+    state = decode_snapshot(zlib.decompress(packed), 1)
+    assert digest(state) == "2412fd848ea1011453211632e48dcb22"
+    assert set(state.accounts) == {"ann", "bob", "mallory"}
+    assert state.channels["#ops"].registration is not None
+    assert state.channels["#z"].params == {"k": "key", "l": "5"}
+    assert state.bans["kline"]
+    assert state.filters

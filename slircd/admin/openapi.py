@@ -37,6 +37,7 @@ TAGS: Final = {
     "log": "The events",
     "past": "Any moment",
     "now": "The network as it is, in pages",
+    "time machine": "What the page at / shows: figures, moments piece by piece, stories, the search",
     "live": "What happens, as it happens",
     "actions": "What operators do; role admin",
 }

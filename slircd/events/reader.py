@@ -208,6 +208,11 @@ class LogReader:
             row = connection.execute(query).first()
         return Head(0, 0, "") if row is None else Head(row.id, row.sequence, row.timestamp)
 
+    @property
+    def location(self) -> str:
+        """Its URL, which tells it from other logs; with the password, so not for people."""
+        return self._url.render_as_string(hide_password=False)
+
     def select(self, query: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Any]:
         """What a query of the caller's own finds, all at once: it has to set limits itself."""
         with self._asking() as connection:

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
 
+ASSET_COUNT = sum(1 for _ in (ROOT / "slircd/admin/ui").iterdir())
+
 CHECK = """
 import twisted.internet, twisted.plugins, alembic.command, sys
 from twisted.plugin import getPlugins
@@ -24,6 +26,9 @@ from slircd.plugins.process import LUA
 assert twisted.internet.__file__.startswith(SITE), twisted.internet.__file__
 assert alembic.command.__file__.startswith(SITE), alembic.command.__file__
 assert "slircd" in [plugin.tapname for plugin in getPlugins(IServiceMaker)]
+from slircd.admin.page import ASSETS
+assert {"index.html", "app.js", "style.css", "icon.svg"} <= set(ASSETS), sorted(ASSETS)
+assert len(ASSETS) == ASSET_COUNT
 assert (migrations_folder() / "versions" / "0001_events.py").is_file()
 assert available([]) == ["antispam", "greet", "seen", "welcome"], available([])
 assert (LUA / "prelude.lua").is_file()
@@ -88,7 +93,7 @@ def test_installed(tmp_path: Path, editable: bool) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for cwd in (elsewhere, ROOT):
-        code = f"SITE = {str(libraries)!r}\n{CHECK}"
+        code = f"SITE = {str(libraries)!r}\nASSET_COUNT = {ASSET_COUNT}\n{CHECK}"
         checked = subprocess.run([str(python), "-c", code], cwd=cwd, capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
         twistd = "from twisted.scripts.twistd import run; import sys; sys.argv[1:] = ['--help']; run()"

@@ -16,7 +16,7 @@ from slircd.admin.app import AdminAPI
 from slircd.admin.auth import Authenticator
 from slircd.admin.call import Backend
 from slircd.admin.feed import Feed
-from slircd.admin.past import PastInThreads
+from slircd.admin.pool import PastInProcesses
 from slircd.admin.site import AdminSite
 from slircd.admin.tables import SideTables
 from slircd.admin.tokens import Tokens
@@ -87,7 +87,8 @@ class AdminService(MultiService):
         self._server = server
         self._reactor = reactor
         self._tables = SideTables(config.database.url)
-        past = PastInThreads(config.database.url)
+        past = PastInProcesses(config.database.url, reactor)
+        past.setServiceParent(self)
         self.feed = Feed(server.bus, past, reactor, lambda: server.gate.committed_sequence)
         self._webhooks = MultiService()
         self._webhooks.setName("webhooks")

@@ -22,6 +22,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 
 from slircd.about import version
+from slircd.admin.errors import HTTPError
 from slircd.admin.feed import Feed, Filter, Told
 from slircd.admin.query import EventTypes
 from slircd.events.clock import format_timestamp
@@ -156,7 +157,12 @@ class Webhook(Service):
             if kept is None:
                 await self._keep(follower.cursor)
             while True:
-                found = await follower.take(IDLE_S)
+                try:
+                    found = await follower.take(IDLE_S)
+                except HTTPError as error:  # the log cannot be read just now
+                    log.warn("webhook {name}: {why}", name=self.name, why=str(error))
+                    await self._sleep(10 * FIRST_RETRY_S)
+                    continue
                 for batch in batches(found, self.section.batch, self.section.format):
                     await self._deliver(batch)
                     await self._keep(batch[-1].sequence)

@@ -31,7 +31,7 @@ async def attach(ctx: Context, user: User, real_host: str) -> bool:
     """Make the client one of `user`; False if it is gone meanwhile.  Raises the numeric that says why not."""
     session, server = ctx.session, ctx.server
     client = NewClient(real_host, session.address, session.secure)
-    events = list(decide_attach(ctx.state, user.uid, client))
+    events = list(decide_attach(ctx.state, user.uid, client, most=ctx.config.bouncer.clients))
     if session.pending_login is not None:
         name, method = session.pending_login
         events += list(login_events(ctx.state, user.uid, user.nick, name, method))[:1]

@@ -20,7 +20,7 @@ from slircd.events.codec import DecodeError, decode_event
 from slircd.events.msgid import parse_message_id
 from slircd.events.pages import TEXTS, HistoryReader, Page, sides_of
 from slircd.events.row import Row
-from slircd.rules.history import Scope, channel_scope, direct_scope, side_of
+from slircd.rules.history import Scope, channel_scope, direct_scope, history_seconds, side_of
 from slircd.wire.line import server_time
 from slircd.wire.numerics import StandardReply
 
@@ -94,8 +94,14 @@ def scope_of(server: IRCServer, user: User, name: str) -> Scope | None:
             scope = channel_scope(state, user, channel, cutoff=history.cutoff, joined_at=joined_at)
     elif history.direct:
         scope = direct_scope(state, user, name)
-    if scope is not None and history.max_age_days:
-        oldest = format_timestamp(server.reactor.seconds() - 86_400 * history.max_age_days)
+    if scope is None:
+        return None
+    ages = [86_400 * history.max_age_days] if history.max_age_days else []
+    registration = state.channels[scope.target].registration if scope.is_channel else None
+    own = None if registration is None else history_seconds(registration.settings.get("history", ""))
+    ages += [] if own is None else [own]
+    if ages:
+        oldest = format_timestamp(server.reactor.seconds() - min(ages))
         scope = scope._replace(since=max(scope.since, oldest))
     return scope
 

@@ -465,6 +465,7 @@ class Bouncer(Section, frozen=True, kw_only=True):
         Literal["off", "opt-in", "opt-out"],
         Meta(description="Whether users with an account stay when their last client is gone"),
     ] = "opt-in"
+    clients: Annotated[int, Meta(ge=1, le=1000, description="Clients of one user at one time")] = 10
     expire_days: Annotated[
         int, Meta(ge=0, le=3650, description="Days after which a user without clients ends; 0: never")
     ] = 30

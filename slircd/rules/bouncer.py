@@ -77,12 +77,15 @@ class NewClient(NamedTuple):
     secure: bool
 
 
-def decide_attach(state: ServerState, uid: str, client: NewClient) -> Iterator[ev.Event]:
+def decide_attach(state: ServerState, uid: str, client: NewClient, *, most: int) -> Iterator[ev.Event]:
     """Another client of a user is there.
 
-    One without TLS is refused, as if the nick were somebody else's, where the user is on a channel for TLS only.
+    One without TLS is refused, as if the nick were somebody else's, where the user is on a channel for TLS only; and
+    so is one that would make more than `most`.
     """
     user = state.users[uid]
+    if user.clients >= most:
+        raise NumericError(ERR_NICKNAMEINUSE, user.nick, text=f"You have {most} clients already")
     if not client.secure and any("z" in channel.flags for channel in state.channels_of(uid)):
         raise NumericError(ERR_NICKNAMEINUSE, user.nick, text="You are on a channel that needs TLS (+z), use it")
     yield ev.UserAttach(

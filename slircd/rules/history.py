@@ -7,6 +7,7 @@ can read what was said to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -42,6 +43,15 @@ def conversation(first: str, second: str) -> str:
 def is_kept_of_channel(channel: Channel) -> bool:
     """Whether the channel's own settings allow its messages to be kept."""
     return channel.registration is None or channel.registration.settings.get("history") != "off"
+
+
+_AGE: Final = re.compile(r"([1-9][0-9]{0,3})([hd])", re.ASCII)
+
+
+def history_seconds(setting: str) -> int | None:
+    """How old what members see may be, if a channel's setting HISTORY is an age (12h, 7d)."""
+    match = _AGE.fullmatch(setting)
+    return None if match is None else int(match[1]) * (3600 if match[2] == "h" else 86_400)
 
 
 def is_kept_of_users(state: ServerState, *users: User) -> bool:

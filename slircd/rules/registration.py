@@ -11,6 +11,7 @@ from typing import Final
 from slircd.events import types as ev
 from slircd.rules.account import AccountError
 from slircd.rules.bans import matches_entry
+from slircd.rules.history import history_seconds
 from slircd.rules.lookup import channel_named
 from slircd.rules.modes import parse_lock
 from slircd.state.access import CHANSERV, FLAGS, TEMPLATES, flags_of, granted_modes
@@ -36,7 +37,7 @@ TEXTS: Final[dict[str, str]] = {
     "mlock": "modes that nobody may change, such as +nt-s",
     "founder": "the account that owns the channel",
     "history": "ON: what is said here is kept, where the network does that; OFF: it is not; JOINED: members see only "
-    "what was said since they joined",
+    "what was said since they joined; 12h or 7d: only what is not older",
     "successor": "the account that gets it when the founder's is dropped",
 }
 """Settings that hold a text."""
@@ -264,9 +265,10 @@ def _checked(state: ServerState, setting: str, value: str) -> str:
     if setting == "mlock":
         return _checked_lock(value)
     if setting == "history":
-        if value.lower() not in ("on", "off", "joined"):
-            raise AccountError("INVALID_VALUE", "HISTORY is ON, OFF or JOINED.")
-        return "" if value.lower() == "on" else value.lower()
+        word = value.lower()
+        if word not in ("on", "off", "joined") and history_seconds(word) is None:
+            raise AccountError("INVALID_VALUE", "HISTORY is ON, OFF, JOINED, or an age such as 12h or 7d.")
+        return "" if word == "on" else word
     if len(value.encode()) > MAX_TEXT:
         raise AccountError("INVALID_VALUE", f"At most {MAX_TEXT} bytes.")
     return value

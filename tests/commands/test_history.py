@@ -221,6 +221,16 @@ class Asking(HistoryTestCase):
         self.world.clock.advance(86_395)
         self.assertEqual("".join(texts(self.asked(self.bob, "LATEST #c * 100"))), "fghijk")
 
+    def test_a_channel_limits_itself(self) -> None:
+        """A channel's staff can say how old what members see may be."""
+        self.ann.asks("NS REGISTER password", "CS REGISTER #c", "CS SET #c HISTORY 1h")
+        self.world.clock.advance(3595)
+        self.assertEqual("".join(texts(self.asked(self.bob, "LATEST #c * 100"))), "efghij")
+        self.ann.asks("CS SET #c HISTORY JOINED")
+        self.assertEqual(len(self.asked(self.bob, "LATEST #c * 100")), 10)
+        for word in ("0h", "1y", "never", "99999d"):
+            self.assertIn("HISTORY is ON, OFF, JOINED", self.ann.asks(f"CS SET #c HISTORY {word}")[0])
+
     def test_cutoff(self) -> None:
         """With history.cutoff = joined a member sees what was said since it joined."""
         self.world.server.use_config(make_config({"history": {"channels": True, "cutoff": "joined"}}))

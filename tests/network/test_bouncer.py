@@ -182,6 +182,16 @@ class SharedUser(BouncerTestCase):
         self.assertEqual(self.logs_in("ann").uid, ann.uid)
         self.assertFalse(self.world.state.users[ann.uid].secure)
 
+    def test_not_endlessly_many(self) -> None:
+        """A user has at most bouncer.clients of them."""
+        self.world.server.use_config(make_config(CONFIG | {"bouncer": {"clients": 2}}))
+        ann = self.ann()
+        self.assertEqual(self.logs_in("ann").uid, ann.uid)
+        third = self.logs_in("ann")
+        self.assertIn("433", commands(third.lines()))
+        third.sends("NICK ann3")
+        self.assertNotIn(third.uid, ("", ann.uid))
+
     def test_bans_hit_each_client(self) -> None:
         """A ban of one client's address ends that client, and leaves the user to the others."""
         ann = self.ann()

@@ -2,7 +2,7 @@
 
 Who is meant is one account, nick or host.  Everybody who was logged in to that account, had that nick or came from that
 host is the same person, for as long as its UID lived; nicks, hosts, user and real names of those UIDs are its names.
-A nick that others had, too, stays theirs: it is replaced only where the UID says whose it was.  A nick that is registered
+A nick or a host that others had, too, stays theirs: it is replaced only where the UID says whose it was.  A nick that is registered
 to another account is that account's, and not replaced at all.
 """
 
@@ -58,6 +58,8 @@ class Plan(msgspec.Struct, kw_only=True):
     """The same for nicks that others have, too: only where the UID says whose it was."""
     hosts: dict[str, str]
     """Hosts and addresses in lower case."""
+    own_hosts: dict[str, str] = {}
+    """The same for those that others came from, too: only where the UID says whose it was."""
     sources: list[str]
     """nick!user@host."""
     realnames: list[str]
@@ -125,6 +127,7 @@ class Search:
         self._account_names: set[str] = {request.account} if request.account else set()
         self._others: set[str] = set()
         self._other_realnames: set[str] = set()
+        self._other_hosts: set[str] = set()
         self._first_topics = [each.topic for each in state.channels.values() if each.topic is not None]
         self._registered = {nick for nick, owner in state.nick_owners.items() if owner != self._account}
         """Nicks that are, or were, registered to other accounts."""
@@ -188,8 +191,12 @@ class Search:
     def _disconnect(self, event: ev.UserDisconnect, uid: str) -> None:
         somebody = self._now.pop(uid, None)
         if somebody is not None and uid not in self._mine:
-            self._others |= {self.fold(nick) for nick in somebody.nicks}
-            self._other_realnames |= somebody.realnames
+            self._is_another(somebody)
+
+    def _is_another(self, somebody: _Somebody) -> None:
+        self._others |= {self.fold(nick) for nick in somebody.nicks}
+        self._other_realnames |= somebody.realnames
+        self._other_hosts |= {host.lower() for host in somebody.hosts}
 
     def _nick_change(self, event: ev.UserNickChange, uid: str) -> None:
         self._count(event.nick, event.new_nick)
@@ -252,6 +259,9 @@ class Search:
         person = self._person
         for somebody in self._mine.values():
             person.add(somebody)
+        for uid, somebody in self._now.items():
+            if uid not in self._mine:
+                self._is_another(somebody)
         names = {self.fold(name) for name in (*self._account_names, self._nick) if name}
         # User mode r says that a nick belongs to the account of who has it, so what others registered is theirs.
         nicks = {self.fold(nick) for nick in person.nicks if nick} - names - self._registered
@@ -262,7 +272,8 @@ class Search:
             uids=sorted(self._mine),
             names=self._placeholders(names | (nicks - others)),
             own=self._placeholders(nicks & others),
-            hosts=self._placeholders(hosts),
+            hosts=self._placeholders(hosts - self._other_hosts),
+            own_hosts=self._placeholders(hosts & self._other_hosts),
             sources=sorted(source for source in person.sources if source != "!@"),
             realnames=sorted(name for name in person.realnames - self._other_realnames if name),
             usernames=sorted(name for name in person.usernames if name),
@@ -309,13 +320,14 @@ class Erasure:
         self._sources = frozenset(plan.sources)
         self._topics = frozenset(plan.topics)
         self._own = {**plan.names, **plan.own}
+        self._own_hosts = {**plan.hosts, **plan.own_hosts}
         self._realnames = {name.lower() for name in plan.realnames}
         words = {name: ERASED for name in self._realnames if len(name) > LEAST_WORD + 1}
         words |= plan.hosts | plan.fingerprints
         words |= {name: new for name, new in plan.names.items() if len(name) >= LEAST_WORD}
         self._words = {self._fold(word): new for word, new in words.items()}
         self._pattern = _any_of(self._words, self._fold)
-        hints = {*self._own, *plan.hosts, *self._uids, *plan.sources, *plan.topics, *self._words, *self._realnames}
+        hints = {*self._own, *self._own_hosts, *self._uids, *plan.sources, *plan.topics, *self._words, *self._realnames}
         spelt = [_spelt(json.dumps(hint, ensure_ascii=False)[1:-1], self._fold) for hint in sorted(hints)]
         self._hint = re.compile("|".join(spelt) or r"(?!)", re.IGNORECASE)
 
@@ -342,6 +354,8 @@ class Erasure:
         if mine:
             if kind is Kind.NICK:
                 return self._own.get(self._fold(value)) or self._search(value)
+            if kind is Kind.HOST:
+                return self._own_hosts.get(value.lower()) or self._search(value)
             if kind in (Kind.USERNAME, Kind.REALNAME):
                 return ERASED
             if kind is Kind.TEXT:
@@ -352,7 +366,7 @@ class Erasure:
             nick, _, rest = value.partition("!")
             host = rest.rpartition("@")[2]
             nick = self._own.get(self._fold(nick), ERASED)
-            return f"{nick}!{ERASED}@{self.plan.hosts.get(host.lower(), host)}"
+            return f"{nick}!{ERASED}@{self._own_hosts.get(host.lower(), host)}"
         if kind not in (Kind.TEXT, Kind.DATA):
             whole = self.plan.names.get(self._fold(value)) or self.plan.hosts.get(value.lower())
             if whole is not None:

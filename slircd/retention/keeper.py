@@ -30,7 +30,7 @@ from slircd.retention.erasure import Erasure, Plan, Request
 from slircd.retention.live import LiveRewrite
 from slircd.retention.rewrite import Rewriter, rewrite_event
 from slircd.rules.user import disconnect_event
-from slircd.state.model import User
+from slircd.state.model import ServerState, User
 
 GOODBYE: Final = "Your data on this network is erased"
 MOST_BETWEEN: Final = 100_000
@@ -148,14 +148,14 @@ class Keeper:
         if self._subscription is None:
             raise CannotErase("too much happened meanwhile, or the server was started anew: ask again")
         erasure = Erasure(plan)
-        # Somebody who was logged in and is so no longer may still be there.
-        left = [state.users[uid] for uid in plan.uids if uid in state.users]
-        if left:
-            await bus.emit([disconnect_event(user, finish.actor, GOODBYE) for user in left])
         live = LiveRewrite(state, erasure)
         for _ in live.look():
             if self._reactor is not None:
                 await deferLater(self._reactor, 0)
+        # From here to the amendment is one turn.
+        left = list(_still_there(state, plan))
+        if left:
+            await bus.emit([disconnect_event(user, finish.actor, GOODBYE) for user in left])
         between: list[Rewrite] = []
 
         def change() -> Sequence[Rewrite]:
@@ -184,6 +184,15 @@ class Keeper:
     def record(self, event: ev.Event) -> Deferred[int]:
         """Write an event of retention."""
         return self._bus.publish([event])
+
+
+def _still_there(state: ServerState, plan: Plan) -> Iterator[User]:
+    """Who has to go: somebody who was logged in once, who has a name that is erased, or who has come back meanwhile."""
+    for user in state.users.values():
+        hosts = (user.host.lower(), user.real_host.lower(), user.ip.lower())
+        is_meant = user.uid in plan.uids or state.fold(user.nick) in plan.names
+        if not user.is_service and (is_meant or any(host in plan.hosts for host in hosts)):
+            yield user
 
 
 def _rewrites(records: Sequence[Record], until: int, rewriter: Rewriter) -> list[Rewrite]:

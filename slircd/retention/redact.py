@@ -93,12 +93,15 @@ def erase(
         until = owner.begin(run, request, actor)
         plan = find_plan(place, request, until=until, progress=progress)
         erasure = Erasure(plan)
+        with LogReader(place.location) as reader, without_gc():
+            # What those who are there said of themselves, and of the person, is in the state, too.
+            online = set(state_at_end(reader).users)
         rewrites: list[tuple[int, str, str | None, str | None]] = []
         types: Counter[str] = Counter()
         with LogReader(place.location) as reader:
             for row, event in _changes(reader, erasure, until, progress):
                 types[row.event_type] += 1
-                if row.event_type not in ABOUT_PEOPLE:
+                if row.event_type not in ABOUT_PEOPLE or row.target in online:
                     rewrites.append((row.id, encode_payload(event), event.actor_uid, event.target))
         base = rewritten_base(place, erasure)
         plan.stale = _stale(place, erasure)

@@ -209,6 +209,20 @@ class PluginApi:
         capabilities = self._capabilities()
         return (needs is None or needs in capabilities) and (not view.hidden or "see-hidden" in capabilities)
 
+    def open(self) -> None:
+        """Before on_load: the pseudo-client that the plugin speaks as, if it is to have one.
+
+        Raises PluginError and PluginRefused if it cannot have its nick.
+        """
+        if self._identity.nick is not None:
+            self.register_service(self._identity.nick, self._introduce)
+
+    def _introduce(self, ctx: CallContext, text: str) -> None:
+        """What the pseudo-client says to who speaks to it, unless the plugin registers a service of this nick."""
+        ctx.reply(self._identity.about)
+        if self.commands:
+            ctx.reply(f"Commands: {' '.join(sorted(self.commands))}")
+
     def publish(self) -> None:
         """The plugin is loaded: its services come on-line."""
         wanted = {uid: key for key, (uid, _) in self.services.items()}

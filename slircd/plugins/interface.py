@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from slircd.plugins.api import PluginApi
@@ -36,12 +36,13 @@ class Plugin(ABC):
     """A plugin.  Native ones (Python) derive from this class; Lua ones are LuaPlugin.
 
     `name` and `version` are what PLUGIN LIST shows; `capabilities` what it asks for, of
-    slircd.rules.capabilities.CAPABILITIES.
+    slircd.rules.capabilities.CAPABILITIES; `send_as` whether it speaks as the server or as a pseudo-client of its name.
     """
 
     name: str = ""
     version: str = "0"
     capabilities: ClassVar[tuple[str, ...]] = ("send",)
+    send_as: ClassVar[Literal["server", "client"]] = "server"
 
     @abstractmethod
     def on_load(self, api: PluginApi) -> Awaitable[None] | None:

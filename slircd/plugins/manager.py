@@ -277,7 +277,7 @@ class PluginManager(Service):
         plugin = self._native(entry.name, config.native) if source is None else None
         entry.native = plugin is not None
         if plugin is not None:
-            manifest = Manifest(capabilities=list(plugin.capabilities))
+            manifest = Manifest(capabilities=list(plugin.capabilities), send_as=plugin.send_as)
         else:
             if source is None:
                 source = await self._in_thread(read_plugin, entry.name, config.folders)
@@ -286,6 +286,7 @@ class PluginManager(Service):
         api = self._api(entry, manifest)
         instance = Instance(plugin, api, manifest)
         try:
+            api.open()
             await _finish(plugin.on_load(api))
         except PluginFailed:
             self._discard(instance)

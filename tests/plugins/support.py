@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -30,6 +31,17 @@ class Probe(Plugin):
 
     def on_unload(self) -> None:
         self.unloaded = True
+
+
+@contextmanager
+def patch_class(cls: type, name: str, value: object) -> Iterator[None]:
+    """Give a class of the tests another attribute for a while."""
+    before = getattr(cls, name)
+    setattr(cls, name, value)
+    try:
+        yield
+    finally:
+        setattr(cls, name, before)
 
 
 class PluginTestCase(ServerTestCase):

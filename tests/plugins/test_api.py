@@ -15,7 +15,7 @@ from slircd.plugins.interface import CallContext, PluginError, PluginRefused
 from slircd.rules.capabilities import CAPABILITIES
 from slircd.security.outgoing import Answer, OutgoingError
 from tests.harness import make_config
-from tests.plugins.support import PluginTestCase
+from tests.plugins.support import PluginTestCase, Probe, patch_class
 
 ALL = list(CAPABILITIES)
 
@@ -217,6 +217,26 @@ class Speaking(PluginTestCase):
         self.oper("root").sends("PLUGIN UNLOAD bot")
         self.assertIsNone(self.world.state.user_by_nick("helper"))
         self.assertEqual(api.services, {})
+
+    def test_a_pseudo_client_of_its_own(self) -> None:
+        """With send_as = "client" it speaks and acts under its own name, which is free again when it is unloaded."""
+        self.world.server.use_config(make_config({"plugins": {"grants": {"bot": ["send", "topics"]}}}))
+        [ann] = self.on_channel("#c", "@ann")
+        with patch_class(Probe, "send_as", "client"):
+            api = self.load("bot", lambda api: api.invoke("register_command", ["HI", print]))
+        api.invoke("send_privmsg", ["ann", "hello"])
+        api.invoke("set_topic", ["#c", "mine"])
+        self.assertReceives(ann, ":bot!bot@services PRIVMSG ann :hello", ":bot!bot@services TOPIC #c :mine")
+        self.assertEqual(
+            ann.asks("PRIVMSG bot :what are you?"),
+            [":bot!bot@services NOTICE ann :Plugin bot", ":bot!bot@services NOTICE ann :Commands: HI"],
+        )
+        self.assertEqual(self.events_of("channel.topic_change")[0].actor_uid, "plugin:bot")
+        self.oper("root").sends("PLUGIN UNLOAD bot")
+        self.assertEqual(ann.codes("NICK bot"), ["NICK"])
+        with patch_class(Probe, "send_as", "client"):
+            refused = self.load("bot")
+        self.assertIn("the nick bot is in use", str(refused))
 
     def test_services_end_with_a_crash(self) -> None:
         """A service that a crash left in the log is ended at the next start."""

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 txaio.use_twisted()
 log = txaio.make_logger()
 
-Sink = Callable[[EventView], None]
+Sink = Callable[[EventView, bool], None]
+"""Takes an event, and whether its plugin may see real hosts."""
 
 LIST_PAGE: Final = 500
 LIST_SCANNED: Final = 5000
@@ -201,13 +202,6 @@ class PluginApi:
     def capabilities(self) -> frozenset[str]:
         """What the plugin asks for and is granted now."""
         return self._capabilities()
-
-    def may_see(self, view: EventView, needs: str | None) -> bool:
-        """Whether the plugin may be told of an event that needs this capability."""
-        if view.id and view.id in self.own:
-            return False
-        capabilities = self._capabilities()
-        return (needs is None or needs in capabilities) and (not view.hidden or "see-hidden" in capabilities)
 
     def open(self) -> None:
         """Before on_load: the pseudo-client that the plugin speaks as, if it is to have one.
@@ -472,8 +466,8 @@ class PluginApi:
             raise PluginError("register_event_listener: argument 2 (handler) must be a function, not nil")
         listener = handler
 
-        def sink(view: EventView) -> None:
-            self.run_quietly(listener, view.fields(self._capabilities()))
+        def sink(view: EventView, hosts: bool) -> None:  # called for every event
+            self.run_quietly(listener, view.fields(hosts=hosts))
 
         self.listen(pattern, sink)
         return True

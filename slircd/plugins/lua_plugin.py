@@ -103,10 +103,8 @@ class LuaPlugin(Plugin):
         api.current = self.process.call
         return api.invoke(name, [self._handler(name, argument) for argument in arguments])
 
-    def _deliver(self, view: EventView) -> None:
-        api = self._api
-        if api is not None:
-            self.process.deliver(view.encoded(api.capabilities))
+    def _deliver(self, view: EventView, hosts: bool) -> None:  # called for every event
+        self.process.deliver(view.encoded(hosts=hosts))
 
     def _handler(self, name: str, argument: Any) -> Any:
         """A handler of Lua, which is a number, as a function that calls it."""

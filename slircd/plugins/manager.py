@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from inspect import isawaitable
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import txaio
 from twisted.application.service import Service
@@ -27,7 +27,7 @@ from slircd.events import types as ev
 from slircd.events.bus import Record, Subscription
 from slircd.events.msgid import message_id
 from slircd.events.types import SERVER, Event
-from slircd.plugins.api import Identity, PluginApi
+from slircd.plugins.api import Identity, PluginApi, Sink
 from slircd.plugins.http import PluginHttp
 from slircd.plugins.interface import Plugin, PluginBusy, PluginError, PluginFailed, PluginRefused
 from slircd.plugins.lua_plugin import LuaPlugin
@@ -122,6 +122,17 @@ class Entry:
         """UIDs of its services."""
 
 
+class Listener(NamedTuple):
+    """Somebody who is to be told of events of one type."""
+
+    api: PluginApi
+    sink: Sink
+    hidden: bool
+    """Whether it may hear of secret channels."""
+    hosts: bool
+    """Whether it may see real hosts."""
+
+
 class PluginManager(Service):
     """Loads, unloads and watches plugins.
 
@@ -148,8 +159,10 @@ class PluginManager(Service):
         self._native = native
         self._outgoing = outgoing
         self._subscription: Subscription | None = None
-        self._sinks: dict[str, list[tuple[Entry, Callable[[EventView], None]]]] = {}
-        """Type of an event to who listens; made when it is asked for."""
+        self._sinks: dict[str, list[Listener]] = {}
+        """Type of an event to who listens and may; made when it is asked for."""
+        self._granting: object = None
+        """The section of the configuration that `_sinks` goes by; REHASH makes another."""
         self._hidden: set[str] = set()
         """Keys of channels that were secret or private at the moment up to which events were handed out."""
         self._pending: list[Record | EventView] = []
@@ -556,16 +569,23 @@ class PluginManager(Service):
 
     # --- events ---------------------------------------------------------------------------------------------------
 
-    def _listeners(self, event_type: str) -> list[tuple[Entry, Callable[[EventView], None]]]:
+    def _listeners(self, event_type: str) -> list[Listener]:
+        if self._server.config.plugins is not self._granting:
+            self._granting = self._server.config.plugins
+            self._sinks.clear()
         found = self._sinks.get(event_type)
         if found is None:
-            found = []
-            for entry, api in self._running():
-                # A Lua plugin has one sink for all its patterns, and is to be given an event once.
-                sinks = dict.fromkeys(sink for pattern, sink in api.listeners if matches(pattern, event_type))
-                found.extend((entry, sink) for sink in sinks)
-            self._sinks[event_type] = found
+            found = self._sinks[event_type] = list(self._find_listeners(event_type))
         return found
+
+    def _find_listeners(self, event_type: str) -> Iterator[Listener]:
+        needs = capability_for(event_type)
+        for _, api in self._running():
+            has = api.capabilities
+            if needs is None or needs in has:
+                # A Lua plugin has one sink for all its patterns, and is to be given an event once.
+                for sink in dict.fromkeys(sink for pattern, sink in api.listeners if matches(pattern, event_type)):
+                    yield Listener(api, sink, "see-hidden" in has, "see-hosts" in has)
 
     def _committed(self, record: Record) -> None:
         self._enqueue(record)
@@ -637,12 +657,11 @@ class PluginManager(Service):
         if self._listeners(f"message.{verb.lower()}"):
             self._enqueue(view_message(verb, user, channel, text, msgid, self._server.timestamp()))
 
-    def _hand_out(self, view: EventView, listeners: list[tuple[Entry, Callable[[EventView], None]]]) -> None:
-        needs = capability_for(view.event_type)
-        for entry, sink in listeners:
-            instance = entry.instance
-            if instance is not None and instance.api.may_see(view, needs):
-                sink(view)
+    @staticmethod
+    def _hand_out(view: EventView, listeners: list[Listener]) -> None:
+        for api, sink, hidden, hosts in listeners:
+            if (hidden or not view.hidden) and view.id not in api.own:
+                sink(view, hosts)
 
     # --- what there is --------------------------------------------------------------------------------------------
 

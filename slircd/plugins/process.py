@@ -35,8 +35,8 @@ FRAME_BYTES: Final = 65_536
 """Bytes of a frame of the child; a longer one is its end."""
 
 FRAMES_PER_TURN: Final = 16
-EVENTS_PER_JOB: Final = 64
-GATHER_S: Final = 0.02
+EVENTS_PER_JOB: Final = 256
+GATHER_S: Final = 0.05
 """Seconds that events wait for others."""
 
 QUEUE_BYTES: Final = 8 << 20

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
 from slircd.events import types as ev
-from slircd.events.clock import parse_timestamp
 from slircd.events.types import EVENT_TYPES, Event
 from slircd.state.apply import Stamp
 from slircd.state.model import Account, Channel, ServerState, User
@@ -62,6 +62,9 @@ def is_hidden(channel: Channel) -> bool:
     return bool(channel.flags & {"s", "p"})
 
 
+_encode: Final = msgspec.json.Encoder().encode
+
+
 class EventView:
     """One event on its way to the plugins: made plain once for each set of capabilities that matters, encoded once."""
 
@@ -76,16 +79,18 @@ class EventView:
         self._fields: dict[bool, dict[str, Any]] = {}
         self._encoded: dict[bool, bytes] = {}
 
-    def fields(self, capabilities: Collection[str]) -> dict[str, Any]:
-        """The fields, payload and envelope beside each other; a copy for whoever asks."""
-        return dict(self._for("see-hosts" in capabilities))
+    def fields(self, *, hosts: bool) -> dict[str, Any]:
+        """The fields, payload and envelope beside each other; a copy for whoever asks.
 
-    def encoded(self, capabilities: Collection[str]) -> bytes:
+        `hosts` says whether it may see real hosts.
+        """
+        return dict(self._for(hosts))
+
+    def encoded(self, *, hosts: bool) -> bytes:
         """The same as JSON; one object for all who see the same."""
-        hosts = "see-hosts" in capabilities
         data = self._encoded.get(hosts)
         if data is None:
-            data = self._encoded[hosts] = msgspec.json.encode(self._for(hosts))
+            data = self._encoded[hosts] = _encode(self._for(hosts))
         return data
 
     def _for(self, hosts: bool) -> dict[str, Any]:
@@ -103,6 +108,11 @@ class EventView:
 _LINES: Final = frozenset(
     cls.event_type for cls in (*ev.LineAdd.__subclasses__(), *ev.LineRemove.__subclasses__()) if cls.event_type
 )
+
+
+def _seconds(timestamp: str) -> float:
+    """Seconds since 1970 of a timestamp of the log, which is known to be one: several times as quick as strptime."""
+    return datetime.fromisoformat(timestamp).timestamp()
 
 
 def view_event(state: ServerState, event: Event, stamp: Stamp, hidden: Collection[str]) -> EventView:
@@ -124,7 +134,7 @@ def view_event(state: ServerState, event: Event, stamp: Stamp, hidden: Collectio
         type=event.event_type,
         id=stamp.id,
         timestamp=stamp.timestamp,
-        time=parse_timestamp(stamp.timestamp),
+        time=_seconds(stamp.timestamp),
         sequence=stamp.sequence,
         actor=event.actor_uid,
         target=event.target,
@@ -150,7 +160,7 @@ def view_message(verb: str, user: User, channel: Channel, text: str, msgid: str,
         "text": text,
         "msgid": msgid,
         "timestamp": timestamp,
-        "time": parse_timestamp(timestamp),
+        "time": _seconds(timestamp),
     }
     return EventView(name, 0, plain, hidden=is_hidden(channel))
 

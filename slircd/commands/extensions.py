@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from slircd.commands.registry import Command, Context
     from slircd.state.model import Channel, User
+    from slircd.wire.line import Line
 
 ServiceHandler = Callable[["Context", str], Coroutine[Any, Any, None]]
-ChannelFeed = Callable[[str, "User", "Channel", str, str], None]
+ChannelFeed = Callable[[str, "User", "Channel", str, "Line"], None]
 
 
 class Manager(Protocol):
@@ -53,7 +54,7 @@ class Extensions:
         self.services: dict[str, ServiceHandler] = {}
         """Services by casefolded nick."""
         self.feed: ChannelFeed | None = None
-        """Told of what is said on channels: verb, who, where, text, message id; None while nobody listens."""
+        """Told of what is said on channels: verb, who, where, text, and its line; None while nobody listens."""
         self.manager: Manager | None = None
 
 

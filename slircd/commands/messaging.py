@@ -188,7 +188,7 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
     deliver_to_channel(service, spoken, session, modes=modes, free=is_free(ctx, user.uid, channel.key))
     feed = ctx.server.extensions.feed
     if feed is not None and said.text and not symbols:
-        feed(said.verb, user, channel, said.text, spoken.plain[0].msgid or "")
+        feed(said.verb, user, channel, said.text, spoken.plain[0])
     echo(ctx, spoken)
     return None
 

@@ -28,7 +28,7 @@ from slircd.plugins.functions import FUNCTIONS, Lua, check, function
 from slircd.plugins.http import PluginHttp
 from slircd.plugins.interface import CallContext, PluginBusy, PluginError, PluginFailed, PluginRefused
 from slircd.plugins.storage import Storage
-from slircd.plugins.views import EVENT_NAMES, EventView, is_hidden, known_pattern, view_account, view_channel, view_user
+from slircd.plugins.views import EVENT_NAMES, Batch, is_hidden, known_pattern, view_account, view_channel, view_user
 from slircd.rules.channel import decide_kick, decide_topic
 from slircd.rules.history import decide_message, is_kept_of_channel
 from slircd.rules.lookup import stand_in
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 txaio.use_twisted()
 log = txaio.make_logger()
 
-Sink = Callable[[EventView, bool], None]
-"""Takes an event, and whether its plugin may see real hosts."""
+Sink = Callable[[Batch, bool], None]
+"""Takes events, and whether its plugin may see real hosts."""
 
 LIST_PAGE: Final = 500
 LIST_SCANNED: Final = 5000
@@ -147,6 +147,8 @@ class PluginApi:
         self._paused: PluginBusy | None = None
         self.failed: Callable[[PluginFailed], None] = lambda failed: None
         """Told of failures of native handlers; those of Lua are told of by its process."""
+        self.before_call: Callable[[], None] = lambda: None
+        """Called before a command or service is, so that it hears of what happened before."""
         self.changed: Callable[[], None] = lambda: None
         """Told that commands, services or listeners have changed."""
 
@@ -400,6 +402,7 @@ class PluginApi:
         try:
             if self._paused is not None:
                 raise self._paused
+            self.before_call()
             await self._run(handler, context, argument)
         except PluginBusy as error:
             raise StandardReply("FAIL", "TEMPORARILY_UNAVAILABLE", text=str(error), command=what) from None
@@ -466,8 +469,9 @@ class PluginApi:
             raise PluginError("register_event_listener: argument 2 (handler) must be a function, not nil")
         listener = handler
 
-        def sink(view: EventView, hosts: bool) -> None:  # called for every event
-            self.run_quietly(listener, view.fields(hosts=hosts))
+        def sink(batch: Batch, hosts: bool) -> None:
+            for view in batch.views:
+                self.run_quietly(listener, view.fields(hosts=hosts))
 
         self.listen(pattern, sink)
         return True

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from slircd.plugins.interface import CallContext, Plugin, PluginFailed
 from slircd.plugins.process import ChildProcess, command, first_frame
-from slircd.plugins.views import EventView
+from slircd.plugins.views import Batch
 
 if TYPE_CHECKING:
     from slircd.config.sections import PluginLimits
@@ -103,8 +103,8 @@ class LuaPlugin(Plugin):
         api.current = self.process.call
         return api.invoke(name, [self._handler(name, argument) for argument in arguments])
 
-    def _deliver(self, view: EventView, hosts: bool) -> None:  # called for every event
-        self.process.deliver(view.encoded(hosts=hosts))
+    def _deliver(self, batch: Batch, hosts: bool) -> None:
+        self.process.deliver(*batch.encoded(hosts=hosts))
 
     def _handler(self, name: str, argument: Any) -> Any:
         """A handler of Lua, which is a number, as a function that calls it."""

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from inspect import isawaitable
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import txaio
@@ -35,7 +35,7 @@ from slircd.plugins.manifest import Manifest, Source, available, read_plugin
 from slircd.plugins.native import native_plugin
 from slircd.plugins.process import ChildProcess
 from slircd.plugins.storage import Storage
-from slircd.plugins.views import NEVER, EventView, capability_for, is_hidden, matches, view_event, view_message
+from slircd.plugins.views import NEVER, Batch, EventView, capability_for, is_hidden, matches, view_event, view_message
 from slircd.rules.capabilities import DEFAULT_CAPABILITIES
 from slircd.rules.user import disconnect_event
 
@@ -45,9 +45,13 @@ if TYPE_CHECKING:
     from slircd.security.outgoing import Outgoing
     from slircd.state.apply import Stamp
     from slircd.state.model import Channel, User
+    from slircd.wire.line import Line
 
 txaio.use_twisted()
 log = txaio.make_logger()
+
+GATHER_S: Final = 0.05
+"""Seconds that events wait for others, so that a busy channel costs a plugin few frames."""
 
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 60.0
@@ -166,6 +170,7 @@ class PluginManager(Service):
         self._hidden: set[str] = set()
         """Keys of channels that were secret or private at the moment up to which events were handed out."""
         self._pending: list[Record | EventView] = []
+        self._gathering: IDelayedCall | None = None
         self._stopping = False
         server.extensions.manager = self
 
@@ -366,6 +371,7 @@ class PluginManager(Service):
             settings=manifest.settings,
             http=self._http(entry, manifest),
         )
+        api.before_call = self._hand_out_pending
         api.failed = lambda failed: self.fault(entry, failed)
         return api
 
@@ -591,37 +597,41 @@ class PluginManager(Service):
         self._enqueue(record)
 
     def _enqueue(self, item: Record | EventView) -> None:
-        """Hand an event out at the end of the turn: then a plugin's api knows which ones it has caused."""
-        if not self._pending:
-            self._server.reactor.callLater(0, self._hand_out_pending)
+        """Hand an event out in a moment, with others; until then plugins know which ones they have caused themselves."""
         self._pending.append(item)
+        if self._gathering is None:
+            self._gathering = self._server.reactor.callLater(GATHER_S, self._hand_out_pending)
 
     def _hand_out_pending(self) -> None:
+        if self._gathering is not None and self._gathering.active():
+            self._gathering.cancel()
+        self._gathering = None
         pending, self._pending = self._pending, []
+        views: list[EventView] = []
         for item in pending:
             try:
-                if isinstance(item, EventView):
-                    self._hand_out(item, self._listeners(item.event_type))
-                else:
-                    self._record(item)
+                view = item if isinstance(item, EventView) else self._record(item)
             except Exception:
-                log.failure("an event could not be handed to plugins")
+                log.failure("an event could not be shown to plugins")
+                continue
+            if view is not None:
+                views.append(view)
+        for (event_type, hidden), run in groupby(views, key=_sort):
+            self._hand_out(Batch(list(run)), self._listeners(event_type), hidden=hidden)
 
-    def _record(self, record: Record) -> None:
+    def _record(self, record: Record) -> EventView | None:
+        """What plugins are shown of an event; None if nobody listens, or may."""
         event = record.event
         name = event.event_type
         hidden_before = event.target in self._hidden
         self._track(event)
-        if name in NEVER:
-            return
+        if name in NEVER or not self._listeners(name):
+            return None
         if isinstance(event, ev.Message) and not self._is_for_plugins(event):
-            return
-        listeners = self._listeners(name)
-        if not listeners:
-            return
+            return None
         view = self._view(event, record.stamp)
         view.hidden = view.hidden or hidden_before
-        self._hand_out(view, listeners)
+        return view
 
     def _is_for_plugins(self, event: ev.Message) -> bool:
         """What people say on channels; direct messages are nobody else's business, and plugins do not hear plugins."""
@@ -652,16 +662,19 @@ class PluginManager(Service):
         elif isinstance(event, ev.ChannelDestroy):
             self._hidden.discard(key)
 
-    def _said(self, verb: str, user: User, channel: Channel, text: str, msgid: str) -> None:
+    def _said(self, verb: str, user: User, channel: Channel, text: str, line: Line) -> None:
         """Somebody said something on a channel."""
-        if self._listeners(f"message.{verb.lower()}"):
-            self._enqueue(view_message(verb, user, channel, text, msgid, self._server.timestamp()))
+        if self._listeners("message.privmsg" if verb == "PRIVMSG" else f"message.{verb.lower()}"):
+            self._enqueue(view_message(verb, user, channel, text, line.msgid or "", line.timestamp))
 
     @staticmethod
-    def _hand_out(view: EventView, listeners: list[Listener]) -> None:
-        for api, sink, hidden, hosts in listeners:
-            if (hidden or not view.hidden) and view.id not in api.own:
-                sink(view, hosts)
+    def _hand_out(batch: Batch, listeners: list[Listener], *, hidden: bool) -> None:
+        for api, sink, sees_hidden, hosts in listeners:
+            if sees_hidden or not hidden:
+                try:
+                    sink(batch.without(api.own), hosts)
+                except Exception:
+                    log.failure("events could not be handed to {name}", name=api.name)
 
     # --- what there is --------------------------------------------------------------------------------------------
 
@@ -755,6 +768,10 @@ class PluginManager(Service):
                 f"resident, started in {info['start_ms']} ms, confined by {', '.join(info['holds'])}"
             )
         return lines
+
+
+def _sort(view: EventView) -> tuple[str, bool]:
+    return view.event_type, view.hidden
 
 
 async def _finish(result: Any) -> None:

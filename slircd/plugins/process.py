@@ -1,7 +1,7 @@
 """The parent's side of a plugin's process: frames, one job at a time, deadlines, and the kill.
 
 Rules that hold here.  The child has one job at a time; what comes meanwhile waits in a queue that is bounded, and a
-child that lets it overflow is killed.  Events wait a moment so that many go in one frame.  Each job has a deadline,
+child that lets it overflow is killed.  Events that wait go many in one frame.  Each job has a deadline,
 which stands still while the child waits for the server.  Whatever is not a frame that is expected now is the end of the
 child.  Few frames are taken in one turn of the reactor, so that a child that floods the pipe waits for the server, and
 never the other way round.
@@ -36,8 +36,6 @@ FRAME_BYTES: Final = 65_536
 
 FRAMES_PER_TURN: Final = 16
 EVENTS_PER_JOB: Final = 256
-GATHER_S: Final = 0.05
-"""Seconds that events wait for others."""
 
 QUEUE_BYTES: Final = 8 << 20
 STDERR_BYTES: Final = 2000
@@ -123,7 +121,6 @@ class ChildProcess(ProcessProtocol):
         self._gone = False
         self._deadline_at: float | None = None
         self._timer: IDelayedCall | None = None
-        self._gather: IDelayedCall | None = None
         self._spawned_at = 0.0
 
     # --- start and end --------------------------------------------------------------------------------------------
@@ -189,10 +186,9 @@ class ChildProcess(ProcessProtocol):
         return PluginFailed("exit", f"it ended with status {status}{last}", fatal=True)
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._gather):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._timer = self._gather = None
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
         self._deadline_at = None
 
     # --- deadlines ------------------------------------------------------------------------------------------------
@@ -235,23 +231,18 @@ class ChildProcess(ProcessProtocol):
         self._next()
         return job.done
 
-    def deliver(self, event: bytes) -> None:
-        """Have the child handle an event, with others in one job."""
-        if self.is_dying:
+    def deliver(self, events: list[bytes], size: int) -> None:
+        """Have the child handle events, of `size` bytes together, in jobs of many."""
+        if self.is_dying or not events:
             return
         queue = self._queue
-        if queue and isinstance(queue[-1], list) and len(queue[-1]) < EVENTS_PER_JOB:
-            queue[-1].append(event)
+        if queue and isinstance(queue[-1], list):
+            queue[-1].extend(events)
         else:
-            queue.append([event])
-        self._waiting_events += 1
-        self._waiting_bytes += len(event)
+            queue.append(list(events))
+        self._waiting_events += len(events)
+        self._waiting_bytes += size
         self._check_queue()
-        if self._job is None and self._gather is None:
-            self._gather = self._reactor.callLater(GATHER_S, self._gathered)
-
-    def _gathered(self) -> None:
-        self._gather = None
         self._next()
 
     def _check_queue(self) -> None:
@@ -264,18 +255,23 @@ class ChildProcess(ProcessProtocol):
         if self._job is not None or not self._queue or self.is_dying or self.started_s is None:
             return
         self._ids += 1
-        item = self._queue.popleft()
+        item = self._queue[0]
         if isinstance(item, Job):
+            self._queue.popleft()
             self._waiting_events -= 1
             job = item
             if job.context is not None:
                 self.call = (self._ids, job.context)
             frame = _encode({**job.fields, "id": self._ids, "call": self._ids if job.context is not None else None})
         else:
-            self._waiting_events -= len(item)
-            self._waiting_bytes -= sum(map(len, item))
-            job = Job({"op": "events", "count": len(item)}, self.deadline_s)
-            frame = b'{"op":"events","id":%d,"events":[%b]}' % (self._ids, b",".join(item))
+            events = item[:EVENTS_PER_JOB]
+            del item[:EVENTS_PER_JOB]
+            if not item:
+                self._queue.popleft()
+            self._waiting_events -= len(events)
+            self._waiting_bytes -= sum(map(len, events))
+            job = Job({"op": "events", "count": len(events)}, self.deadline_s)
+            frame = b'{"op":"events","id":%d,"events":[%b]}' % (self._ids, b",".join(events))
         self._job = job
         job.started = self._reactor.seconds()
         self._set_deadline(job.deadline_s)

@@ -79,6 +79,10 @@ class EventView:
         self._fields: dict[bool, dict[str, Any]] = {}
         self._encoded: dict[bool, bytes] = {}
 
+    def show_all(self) -> None:
+        """Nothing of it is hidden from anybody."""
+        self._fields = {True: self._plain, False: self._plain}
+
     def fields(self, *, hosts: bool) -> dict[str, Any]:
         """The fields, payload and envelope beside each other; a copy for whoever asks.
 
@@ -103,6 +107,30 @@ class EventView:
                     fields.pop("mask", None)
             self._fields[hosts] = fields
         return fields
+
+
+class Batch:
+    """Events of one type, one after the other, for those who may hear of them: encoded once for all of them."""
+
+    __slots__ = ("_encoded", "views")
+
+    def __init__(self, views: list[EventView]) -> None:
+        self.views = views
+        self._encoded: dict[bool, tuple[list[bytes], int]] = {}
+
+    def encoded(self, *, hosts: bool) -> tuple[list[bytes], int]:
+        """The events as JSON, and their bytes together."""
+        done = self._encoded.get(hosts)
+        if done is None:
+            events = [view.encoded(hosts=hosts) for view in self.views]
+            done = self._encoded[hosts] = events, sum(map(len, events))
+        return done
+
+    def without(self, own: Collection[int]) -> Batch:
+        """The batch without the events of these ids."""
+        if not own or not any(view.id in own for view in self.views):
+            return self
+        return Batch([view for view in self.views if view.id not in own])
 
 
 _LINES: Final = frozenset(
@@ -162,7 +190,9 @@ def view_message(verb: str, user: User, channel: Channel, text: str, msgid: str,
         "timestamp": timestamp,
         "time": _seconds(timestamp),
     }
-    return EventView(name, 0, plain, hidden=is_hidden(channel))
+    view = EventView(name, 0, plain, hidden=is_hidden(channel))
+    view.show_all()
+    return view
 
 
 def view_user(state: ServerState, user: User, capabilities: Collection[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 from slircd.plugins.api import PluginApi
 from slircd.plugins.interface import Plugin
-from slircd.plugins.manager import PluginManager
+from slircd.plugins.manager import GATHER_S, PluginManager
 from slircd.rules.capabilities import CAPABILITIES
 from tests.harness import ServerTestCase
 
@@ -55,6 +55,10 @@ class PluginTestCase(ServerTestCase):
         self.probes: dict[str, Probe] = {}
         self.manager = PluginManager(self.world.server, native=lambda name, _: self.probes.get(name))
         self.manager.startService()
+
+    def settle(self) -> None:
+        """Let events reach the plugins."""
+        self.world.clock.advance(GATHER_S)
 
     def load(self, name: str, begin: Callable[[PluginApi], Any] = lambda api: None, *, action: str = "load") -> Any:
         """Load a native plugin with this on_load; its api, or the failure's exception."""

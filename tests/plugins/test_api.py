@@ -262,6 +262,7 @@ class Acting(PluginTestCase):
             "probe", lambda api: api.invoke("register_event_listener", ["channel.*", self.heard.append])
         )
         self.ann, self.bob = self.on_channel("#c", "@ann", "bob")
+        self.settle()
         self.heard.clear()
 
     def test_acts(self) -> None:
@@ -294,8 +295,10 @@ class Acting(PluginTestCase):
                 "channel.kick",
             ],
         )
+        self.settle()
         self.assertEqual(self.heard, [])
         self.ann.sends("TOPIC #c :mine")
+        self.settle()
         self.assertEqual(
             [(event["type"], event["nick"], event["topic"]) for event in self.heard],
             [("channel.topic_change", "ann", "mine")],
@@ -310,10 +313,12 @@ class Acting(PluginTestCase):
     def test_consequences_are_its_own(self) -> None:
         """A kick of the last member ends the channel: the plugin caused that, too."""
         self.bob.sends("PART #c")
+        self.settle()
         self.heard.clear()
         self.successResultOf(self.api.invoke("kick_user", ["#c", "ann"]))
         self.assertEqual(self.types_after(lambda: None), [])
         self.assertNotIn("#c", self.world.state.channels)
+        self.settle()
         self.assertEqual(self.heard, [])
 
     def test_refusals(self) -> None:
@@ -373,6 +378,7 @@ class Capabilities(PluginTestCase):
         api = self.load("blind", lambda api: api.invoke("register_event_listener", ["*", heard.append]))
         ann, bob = self.on_channel("#c", "@ann", "bob")
         ann.sends("MODE #c +k sesame", "PRIVMSG #c :not for you", "NS REGISTER password1")
+        self.settle()
         key = next(event for event in heard if event["type"] == "channel.mode_change" and event["nick"] == "ann")
         self.assertEqual(key["changes"], [{"sign": "+", "mode": "k", "param": "*"}])
         self.assertEqual(api.invoke("get_channel", ["#c"])["params"], {"k": "*"})
@@ -382,9 +388,11 @@ class Capabilities(PluginTestCase):
         types = {event["type"] for event in heard}
         self.assertFalse({kind for kind in types if kind.split(".")[0] in ("message", "services", "oper")}, types)
         ann.sends("MODE #c +s")
+        self.settle()
         heard.clear()
         ann.sends("TOPIC #c :x", "PART #c", "JOIN #hidden", "MODE #hidden +p")
         bob.sends("PART #c", "QUIT :bye")
+        self.settle()
         self.assertEqual([event["type"] for event in heard if event["target"] == "#c"], [])
         self.assertIsNone(api.invoke("get_channel", ["#c"]))
         self.assertEqual(api.invoke("get_user", ["ann"])["channels"], [])
@@ -401,6 +409,7 @@ class Capabilities(PluginTestCase):
         api = self.load("some", lambda api: api.invoke("register_event_listener", ["message.*", heard.append]))
         ann, bob = self.on_channel("#c", "@ann", "bob")
         ann.sends("PRIVMSG #c :hello", "PRIVMSG bob :private")
+        self.settle()
         self.assertEqual(
             [(event["nick"], event["channel"], event["text"]) for event in heard], [("ann", "#c", "hello")]
         )
@@ -409,6 +418,7 @@ class Capabilities(PluginTestCase):
         self.assertReceives(bob, ":irc.test PRIVMSG #c :I heard")
         [_, said] = [event for event in self.events_of("message.privmsg") if event.target == "#c"]
         self.assertEqual(said.actor_uid, "plugin:some")
+        self.settle()
         self.assertEqual(len(heard), 1)
 
     def test_what_is_said(self) -> None:
@@ -417,6 +427,7 @@ class Capabilities(PluginTestCase):
         self.load("some", lambda api: api.invoke("register_event_listener", ["message.*", heard.append]))
         ann, _ = self.on_channel("#c", "@ann", "bob")
         ann.sends("PRIVMSG #c :hello", "NOTICE #c :note", "PRIVMSG bob :private", "PRIVMSG NickServ :IDENTIFY secret")
+        self.settle()
         self.assertEqual(
             [(event["type"], event["nick"], event["channel"], event["text"], event["prefixes"]) for event in heard],
             [("message.privmsg", "ann", "#c", "hello", "o"), ("message.notice", "ann", "#c", "note", "o")],

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from slircd.plugins.interface import PluginError, PluginFailed, PluginRefused
-from slircd.plugins.process import FRAME_BYTES, FRAMES_PER_TURN, GATHER_S, ChildProcess
+from slircd.plugins.process import EVENTS_PER_JOB, FRAME_BYTES, FRAMES_PER_TURN, ChildProcess
 
 
 class FakeProcess:
@@ -92,6 +92,9 @@ class ProcessTestCase(unittest.TestCase):
 
     def ready(self) -> None:
         self.says(op="ready", holds=["seccomp"])
+
+    def deliver(self, *events: bytes) -> None:
+        self.child.deliver(list(events), sum(map(len, events)))
 
     def job(self) -> tuple[int, list[Any]]:
         """Give it a job, which it has now; its number, and what becomes of it."""
@@ -181,7 +184,7 @@ class Jobs(ProcessTestCase):
         second: list[Any] = []
         self.child.run({"op": "call", "handler": 2}, 0.25).addBoth(second.append)
         for _ in range(3):
-            self.child.deliver(b'{"type":"user.connect"}')
+            self.deliver(b'{"type":"user.connect"}')
         self.assertEqual(self.process.frames(), [])
         self.says(op="done", id=number, memory=1000)
         self.assertEqual(first[0]["memory"], 1000)
@@ -192,15 +195,18 @@ class Jobs(ProcessTestCase):
         [frame] = self.process.frames()
         self.assertEqual((frame["op"], len(frame["events"])), ("events", 3))
 
-    def test_events_gather(self) -> None:
-        """Events wait a moment for others."""
+    def test_many_events(self) -> None:
+        """Events go in jobs of many, and not of more than that."""
         self.ready()
-        for _ in range(5):
-            self.child.deliver(b'{"type":"user.connect"}')
-        self.assertEqual(self.process.frames(), [])
-        self.reactor.advance(GATHER_S)
+        self.deliver(*[b'{"type":"user.connect"}'] * 90)
         [frame] = self.process.frames()
-        self.assertEqual(len(frame["events"]), 5)
+        self.assertEqual(len(frame["events"]), 90)
+        for _ in range(3):
+            self.deliver(*[b'{"type":"user.connect"}'] * 30)
+        self.says(op="done", id=frame["id"], memory=1)
+        [frame] = self.process.frames()
+        self.assertEqual(len(frame["events"]), 90)
+        self.assertGreater(EVENTS_PER_JOB, 90)
 
     def test_replies(self) -> None:
         """Values, refusals, errors, and our own bugs, which are told without details."""
@@ -247,7 +253,7 @@ class Deadlines(ProcessTestCase):
         waiting: list[Any] = []
         self.child.run({"op": "call"}, 0.25).addBoth(waiting.append)
         for _ in range(20):
-            self.child.deliver(b'{"type":"user.connect"}')
+            self.deliver(b'{"type":"user.connect"}')
         self.assertEqual(self.process.frames(), [])
         self.reactor.advance(0.26)
         self.assertKilled("timeout", "longer than 250 ms")
@@ -276,9 +282,7 @@ class Deadlines(ProcessTestCase):
     def test_many_slow_events(self) -> None:
         """A batch of events may take longer than one call, as long as each of them does not."""
         self.ready()
-        self.child.deliver(b'{"type":"a"}')
-        self.child.deliver(b'{"type":"a"}')
-        self.reactor.advance(GATHER_S)
+        self.deliver(b'{"type":"a"}', b'{"type":"a"}')
         number = self.process.frames()[-1]["id"]
         for _ in range(5):
             self.reactor.advance(0.2)
@@ -303,16 +307,16 @@ class Floods(ProcessTestCase):
         self.ready()
         self.job()
         for _ in range(101):
-            self.child.deliver(b'{"type":"user.connect"}')
+            self.deliver(b'{"type":"user.connect"}')
         self.assertKilled("overflow", "101 events")
-        self.child.deliver(b"{}")
+        self.deliver(b"{}")
 
     def test_large_events_that_nobody_takes(self) -> None:
         """So do few events of many bytes."""
         self.ready()
         self.job()
         for _ in range(90):
-            self.child.deliver(b"x" * 100_000)
+            self.deliver(b"x" * 100_000)
         self.assertKilled("overflow", "bytes")
 
     def test_frames_in_one_turn(self) -> None:

@@ -38,7 +38,7 @@ def rows(daemon: Daemon, query: str) -> list[tuple[object, ...]]:
 def test_the_first_plugin(tmp_path: Path) -> None:
     """`welcome` as it ships, without a config.toml; a plugin dropped into the folder logs its line with its name."""
     write(tmp_path, "test", 'local p = {} function p.on_load(api) print("Test plugin loaded!") end return p')
-    with Daemon(tmp_path, more='[plugins]\nautoload = ["welcome"]') as daemon:
+    with Daemon(tmp_path, more='[plugins]\nautoload = ["welcome"]\n[plugins.limits]\ndeadline_ms = 10000') as daemon:
         daemon.wait_for_output(r"plugin welcome 1\.0 is loaded")
         ann = SocketClient(daemon).register("ann")
         ann.until(r"^:irc\.test NOTICE ann :Welcome to our IRC network!$")
@@ -91,7 +91,7 @@ return p
 def test_storage_faults_reload(tmp_path: Path) -> None:
     """What a plugin keeps outlives it; a fault restarts it; a reload that fails keeps the old one."""
     write(tmp_path, "keeper", KEEPER % ("1", "one"), 'capabilities = ["send", "storage"]')
-    more = '[plugins]\nautoload = ["keeper"]\n[plugins.grants]\nkeeper = ["send", "storage"]'
+    more = '[plugins]\nautoload = ["keeper"]\n[plugins.grants]\nkeeper = ["send", "storage"]\n[plugins.limits]\ndeadline_ms = 3000'
     with Daemon(tmp_path, more=more) as daemon:
         daemon.wait_for_output(r"plugin keeper 1 is loaded")
         root = oper(daemon)

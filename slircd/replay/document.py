@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from slircd.state.describe import MASKED, shown_setting
+from slircd.state.feed import without_gc
 from slircd.state.model import Account, Channel, Filter, NetworkBan, ServerState, User
 
 VERSION: Final = 1
@@ -43,7 +44,7 @@ class UserView(msgspec.Struct, kw_only=True):
     metadata: dict[str, str]
 
 
-class TopicView(msgspec.Struct, kw_only=True):
+class TopicView(msgspec.Struct, kw_only=True, gc=False):
     """A topic, who set it and when."""
 
     text: str
@@ -51,7 +52,7 @@ class TopicView(msgspec.Struct, kw_only=True):
     set_at: str
 
 
-class EntryView(msgspec.Struct, kw_only=True):
+class EntryView(msgspec.Struct, kw_only=True, gc=False):
     """An entry of a channel's list."""
 
     mask: str
@@ -60,7 +61,7 @@ class EntryView(msgspec.Struct, kw_only=True):
     expires: str | None
 
 
-class MemberView(msgspec.Struct, kw_only=True):
+class MemberView(msgspec.Struct, kw_only=True, gc=False):
     """Somebody on a channel, with prefix modes as letters."""
 
     uid: str
@@ -68,7 +69,7 @@ class MemberView(msgspec.Struct, kw_only=True):
     prefixes: str
 
 
-class AccessView(msgspec.Struct, kw_only=True):
+class AccessView(msgspec.Struct, kw_only=True, gc=False):
     """What an account, or a mask, may do on a registered channel."""
 
     entry: str
@@ -114,7 +115,7 @@ class AccountView(msgspec.Struct, kw_only=True):
     settings: dict[str, str]
 
 
-class BanView(msgspec.Struct, kw_only=True):
+class BanView(msgspec.Struct, kw_only=True, gc=False):
     """A network ban."""
 
     kind: str
@@ -125,7 +126,7 @@ class BanView(msgspec.Struct, kw_only=True):
     expires: str | None
 
 
-class FilterView(msgspec.Struct, kw_only=True):
+class FilterView(msgspec.Struct, kw_only=True, gc=False):
     """A spam filter."""
 
     pattern: str
@@ -151,6 +152,11 @@ class ServerSnapshot(msgspec.Struct, kw_only=True):
 
 def to_document(state: ServerState, at: str, position_id: int, *, show_keys: bool = False) -> ServerSnapshot:
     """A state as a document."""
+    with without_gc():
+        return _document(state, at, position_id, show_keys)
+
+
+def _document(state: ServerState, at: str, position_id: int, show_keys: bool) -> ServerSnapshot:
     return ServerSnapshot(
         at=at,
         position=Position(id=position_id, sequence=state.sequence, timestamp=state.timestamp),

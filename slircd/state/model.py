@@ -64,7 +64,7 @@ class User(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.oper is not None
 
 
-class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
+class Topic(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A channel's topic, who set it (nick!user@host) and when."""
 
     text: str
@@ -72,7 +72,7 @@ class Topic(msgspec.Struct, frozen=True, omit_defaults=True):
     set_at: str
 
 
-class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+class ListEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A mask on one of a channel's lists."""
 
     mask: str
@@ -101,7 +101,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.settings.get(setting) == "on"
 
 
-class Access(msgspec.Struct, frozen=True, omit_defaults=True):
+class Access(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What an account, or a mask, may do on a registered channel."""
 
     entry: str
@@ -125,7 +125,7 @@ class Registration(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.settings.get(setting) == "on"
 
 
-class NetworkBan(msgspec.Struct, frozen=True, omit_defaults=True):
+class NetworkBan(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A line against users of the whole network."""
 
     mask: str
@@ -136,7 +136,7 @@ class NetworkBan(msgspec.Struct, frozen=True, omit_defaults=True):
     expires: str | None = None
 
 
-class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A spam filter."""
 
     pattern: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import venv
 from pathlib import Path
 
@@ -51,9 +52,22 @@ def test_here() -> None:
     assert not alembic.command.__file__.startswith(str(ROOT / "alembic/"))
 
 
-@pytest.mark.parametrize("editable", [True, False], ids=["editable", "regular"])
-def test_installed(tmp_path: Path, editable: bool) -> None:
-    """`pip install -e .` and `pip install .` in an environment of its own: import, plugin, migrations, command line."""
+def unpacked_sdist(source: Path, folder: Path) -> Path:
+    """What somebody has who fetched the sdist; it holds what a packager needs, too."""
+    code = f"from setuptools import build_meta; print(build_meta.build_sdist({str(folder)!r}))"
+    built = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=True)
+    archive = folder / built.stdout.splitlines()[-1]
+    with tarfile.open(archive) as file:
+        file.extractall(folder / "unpacked", filter="data")
+    [unpacked] = (folder / "unpacked").iterdir()
+    for name in ("deploy/slircd.service", "deploy/Dockerfile", "docs/RUNBOOK.md", "tests/harness.py", "LICENSE"):
+        assert (unpacked / name).is_file(), name
+    return unpacked
+
+
+@pytest.mark.parametrize("how", ["editable", "regular", "sdist"])
+def test_installed(tmp_path: Path, how: str) -> None:
+    """`pip install -e .`, `pip install .` and of an sdist, in an environment of its own: import, plugin, migrations."""
     folder = tmp_path / "venv"
     venv.create(folder, with_pip=False, system_site_packages=False)
     python = folder / "bin" / "python"
@@ -69,7 +83,7 @@ def test_installed(tmp_path: Path, editable: bool) -> None:
             (libraries / entry.name).symlink_to(entry)
     (site / "libraries.pth").write_text(f"{libraries}\n")
     source = ROOT
-    if not editable:
+    if how != "editable":
         source = tmp_path / "source"
         listed = subprocess.run(
             ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"],
@@ -82,9 +96,20 @@ def test_installed(tmp_path: Path, editable: bool) -> None:
                 target = source / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes((ROOT / name).read_bytes())
+    if how == "sdist":
+        source = unpacked_sdist(source, tmp_path)
     install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(python), *install, *(["-e"] if editable else []), str(source)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(python),
+            *install,
+            *(["-e"] if how == "editable" else []),
+            str(source),
+        ],
         capture_output=True,
         text=True,
         check=False,

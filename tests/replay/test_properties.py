@@ -67,6 +67,14 @@ def replayed(rows: list[Row], state: ServerState | None = None) -> ServerState:
     return into.state
 
 
+def in_order(state: ServerState) -> list[object]:
+    """Where order is part of what people see: members as they joined, entries of lists as they were set."""
+    return [
+        (key, list(channel.members.items()), [(mode, list(entries)) for mode, entries in channel.lists.items()])
+        for key, channel in state.channels.items()
+    ]
+
+
 @given(rng=RANDOM, commands=COMMANDS)
 @settings(SETTINGS, max_examples=60)
 def test_in_memory(rng: Random, commands: int) -> None:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 
 from slircd.events.bus import EventBus
 from slircd.events.database import parse_url
-from slircd.events.interface import ignore_commit, ignore_text
+from slircd.events.memory import MemoryStore
 from slircd.events.migrate import ensure_schema
-from slircd.events.row import Credential, Head, Row
+from slircd.events.row import Row
 from slircd.events.schema import EVENTS
 from slircd.events.store import insert_rows
 from slircd.events.types import Event
@@ -36,27 +36,25 @@ RESTART_EVERY = 400_000
 """Events between two starts of the server."""
 
 
-class BulkStore:
+class BulkStore(MemoryStore):
     """An EventStore that only writes, as fast as the database takes it; indexes come at the end."""
 
     def __init__(self, connection: Connection) -> None:
-        self.on_commit = ignore_commit
-        self.on_trouble = self.on_fatal = ignore_text
-        self.oldest_pending_since: float | None = None
+        super().__init__()
         self._connection = connection
-        self._rows: list[Row] = []
+        self._collected: list[Row] = []
         ensure_schema(connection, upgrade=True)
         for index in EVENTS.indexes:
             index.drop(connection)
 
-    def append(self, rows: Sequence[Row], credentials: Sequence[Credential] = ()) -> None:
-        self._rows.extend(rows)
-        if len(self._rows) >= BATCH:
+    def append(self, rows: Sequence[Row], *_: Any, **__: Any) -> None:
+        self._collected.extend(rows)
+        if len(self._collected) >= BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Write what is collected."""
-        rows, self._rows = self._rows, []
+        rows, self._collected = self._collected, []
         if rows:
             insert_rows(self._connection, rows)
             self.on_commit(rows[-1].id, len(rows), 0.0)
@@ -69,17 +67,6 @@ class BulkStore:
         self._connection.commit()
         self._connection.execute(text("ANALYZE"))
         self._connection.commit()
-
-    def head(self) -> Head:
-        return Head(0, 0, "")
-
-    def read(self, after_id: int = 0) -> Iterator[Row]:
-        return iter(())
-
-    batches: Any = read
-
-    def read_credentials(self) -> list[Credential]:
-        return []
 
 
 class OpenGate:

@@ -82,7 +82,7 @@ class WatchedGate(OutputGate):
     __slots__ = ("_since", "waits")
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(reactor)
         self._since: deque[tuple[int, float]] = deque()
         self.waits: list[float] = []
 

@@ -134,9 +134,7 @@ def test_walks_one_index(
     connection.rollback()
     if connection.dialect.name == "sqlite":
         assert index.replace("pk_events", "INTEGER PRIMARY KEY") in plan
-        assert re.search(
-            r"(PRIMARY KEY|index) \((\w+=\? AND )?(id|rowid)>\? AND (id|rowid)<\?\)", plan, re.IGNORECASE
-        ) or re.search(rf"{index} \(\w+=\? AND id>\? AND id<\?\)", plan), plan
+        assert ("=? AND id>? AND id<?)" if wanted else "(rowid>? AND rowid<?)") in plan
         assert "SCAN events" not in plan
         assert "TEMP B-TREE" not in plan or "types" in wanted
     else:

@@ -38,10 +38,11 @@ PROBE: Final = 5_000
 
 
 _KEEP_TO_THE_INDEX: Final = (
-    "SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+    "SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true),"
+    " set_config('jit', 'off', true)"
 )
 """For PostgreSQL's planner, until the end of the transaction: where it takes a condition for rarer than it is, it would
-read all rows of a target and sort them, to give the first hundred."""
+read all rows of a target and sort them, to give the first hundred.  Compiling a plan takes longer than such a page."""
 
 
 class Selection(TypedDict, total=False):
@@ -161,6 +162,8 @@ def _query(conditions: list[Condition], *, newest: bool, size: int, sqlite: bool
         return walk(select(EVENTS), values[0])
     # No index has the rows of several values in order, but each value's are: the next of each, and of those the first.
     ids = [select(walk(select(row_id), value).subquery().c.id) for value in values]
-    found = union_all(*ids).subquery() if ids else select(row_id).where(row_id < 0).subquery()
-    order = row_id.desc() if newest else row_id
-    return select(EVENTS).where(row_id.in_(select(found.c.id))).order_by(order).limit(size)
+    some = union_all(*ids).subquery() if ids else select(row_id).where(row_id < 0).subquery()
+    next_id = some.c.id.desc() if newest else some.c.id
+    found = select(some.c.id).order_by(next_id).limit(size).subquery()
+    by_id = found.c.id.desc() if newest else found.c.id
+    return select(EVENTS).join(found, found.c.id == row_id).order_by(by_id)

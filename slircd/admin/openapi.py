@@ -184,6 +184,8 @@ def _responses(each: Route, by_type: dict[str, dict[str, Any]]) -> dict[str, Any
         statuses |= {401, 429}
     if each.role == "admin" or (each.query is not None and "keys" in key_names(each.query)):
         statuses.add(403)
+    if each.tag in ("log", "past"):
+        statuses.add(503)  # too many questions at once
     if each.body is not None or each.method == "POST":
         statuses |= {413, 415}
     for status in sorted(statuses):

@@ -83,7 +83,7 @@ class BlameQuery(Query, frozen=True, kw_only=True):
     at: Annotated[Moment | None, Meta(description="The moment; the end of the log if it is not given")] = None
 
 
-@route("GET", "/admin/blame", tag="past", returns=list[Blamed])
+@route("GET", "/admin/blame", tag="past", returns=list[Blamed], problems=(404,))
 async def blame(call: Call, query: BlameQuery) -> Encoded:
     """Who set each mode, ban, topic and flag of a channel, and when."""
     return Encoded(await call.past(blamed, name=query.channel, at=query.at))

@@ -89,7 +89,7 @@ async def send(request: Any, status: int, answer: object, headers: dict[str, str
         answer = Encoded(encode(answer))
     body = answer.body
     if status == 200:
-        tag = headers.get("etag") or f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+        tag = headers.get("etag") or (_tag(body) if len(body) <= PIECE_BYTES else await run(_tag, body))
         headers = {**headers, "etag": tag, "vary": "Authorization, Accept, Accept-Encoding"}
     request.setResponseCode(status)
     set_headers(request, with_charset(answer.kind), headers)
@@ -114,6 +114,10 @@ async def send(request: Any, status: int, answer: object, headers: dict[str, str
         request.write(bytes(view[start : start + PIECE_BYTES]))
         await flow.ready()
     flow.end()
+
+
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
 async def _send_stream(request: Any, status: int, stream: Stream, headers: dict[str, str], run: Run) -> None:

@@ -102,6 +102,12 @@ class Call:
         """Ask the log: `question(reader, **arguments)` runs away from the reactor; see slircd.admin.past."""
         return self.backend.past.ask(question, **arguments)
 
+    async def turn(self) -> None:
+        """Let the reactor do something else."""
+        waiting: Deferred[None] = Deferred()
+        self.server.reactor.callLater(0, waiting.callback, None)
+        await waiting
+
     def require_admin_for_keys(self, keys: str) -> None:
         """Raise HTTPError 403 if keys of channels are to be shown to somebody who is no admin."""
         if keys == "show" and not self.is_admin:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from heapq import nsmallest
-from typing import Annotated, Final, TypeVar
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Annotated, Final
 
 from msgspec import Meta
 
+from slircd.admin.answers import Encoded, encode
 from slircd.admin.call import Call
 from slircd.admin.errors import HTTPError
 from slircd.admin.query import Query, Text
@@ -27,7 +28,8 @@ DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 500
 """What one turn of the reactor can encode."""
 
-T = TypeVar("T")
+TURN_ROWS: Final = 1000
+"""Channels and members that are looked at in one turn of the reactor."""
 
 
 class PageQuery(Query, frozen=True, kw_only=True):
@@ -37,21 +39,31 @@ class PageQuery(Query, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=MAX_LIMIT, description="At most so many")] = DEFAULT_LIMIT
 
 
-def take(call: Call, items: Iterable[T], key: Callable[[T], str], query: PageQuery) -> list[T]:
-    """A page of a list by its key, with a Link to the next one."""
-    after = query.after
-    wanted = items if after is None else (item for item in items if key(item) > after)
-    found = nsmallest(query.limit, wanted, key=key)
-    if len(found) == query.limit:
-        call.link_next(after=key(found[-1]))
+def take(call: Call, keys: Iterable[str], query: PageQuery) -> list[str]:
+    """A page of a list by its keys, with a Link to the next one; what is in order already costs next to nothing."""
+    ordered = sorted(keys)
+    start = 0 if query.after is None else bisect_right(ordered, query.after)
+    found = ordered[start : start + query.limit]
+    if start + query.limit < len(ordered):
+        call.link_next(after=found[-1])
     return found
 
 
-@route("GET", "/admin/channels", tag="now")
-async def channels(call: Call, query: PageQuery) -> list[ChannelView]:
+@route("GET", "/admin/channels", tag="now", returns=list[ChannelView])
+async def channels(call: Call, query: PageQuery) -> Encoded:
     """The channels, by casefolded name."""
-    found = take(call, call.state.channels.values(), lambda channel: channel.key, query)
-    return [channel_view(call.state, channel, show_keys=False) for channel in found]
+    views: list[ChannelView] = []
+    rows = 0
+    for key in take(call, call.state.channels, query):
+        found = call.state.channels.get(key)
+        if found is None:  # it ended in one of the turns
+            continue
+        views.append(channel_view(call.state, found, show_keys=False))
+        rows += 1 + len(found.members)
+        if rows >= TURN_ROWS:
+            rows = 0
+            await call.turn()
+    return Encoded(await call.backend.run(encode, views))
 
 
 @route("GET", "/admin/channels/<path:name>", tag="now", problems=(404,))
@@ -66,8 +78,8 @@ async def channel(call: Call, name: str) -> ChannelView:
 @route("GET", "/admin/users", tag="now")
 async def users(call: Call, query: PageQuery) -> list[UserView]:
     """The users, by UID."""
-    found = take(call, call.state.users.values(), lambda user: user.uid, query)
-    return [user_view(call.state, user) for user in found]
+    users = call.state.users
+    return [user_view(call.state, users[uid]) for uid in take(call, users, query)]
 
 
 @route("GET", "/admin/users/<path:name>", tag="now", problems=(404,))
@@ -82,13 +94,12 @@ async def user(call: Call, name: str) -> UserView:
 @route("GET", "/admin/accounts", tag="now")
 async def accounts(call: Call, query: PageQuery) -> list[AccountView]:
     """The registered accounts, by casefolded name."""
-    return [account_view(each) for each in take(call, call.state.accounts.values(), lambda each: each.key, query)]
+    accounts = call.state.accounts
+    return [account_view(accounts[key]) for key in take(call, accounts, query)]
 
 
 @route("GET", "/admin/bans", tag="now")
 async def bans(call: Call, query: PageQuery) -> list[BanView]:
     """The network bans, by kind and casefolded mask."""
-    items = [
-        (f"{kind} {mask}", kind, ban) for kind, entries in call.state.bans.items() for mask, ban in entries.items()
-    ]
-    return [ban_view(kind, ban) for _, kind, ban in take(call, items, lambda item: item[0], query)]
+    items = {f"{kind} {mask}": (kind, ban) for kind, found in call.state.bans.items() for mask, ban in found.items()}
+    return [ban_view(*items[key]) for key in take(call, items, query)]

@@ -33,6 +33,9 @@ TIMEOUT_S: Final = 300
 """For one question."""
 
 IDLE_S: Final = 300
+HEAD: Final = 5
+"""Bytes before an answer: its length, and whether it is one."""
+
 CODE: Final = str(Path(__file__).resolve().parents[2])
 
 BUSY: Final = {"Retry-After": "10"}
@@ -71,16 +74,19 @@ class _Worker(ProcessProtocol):
         """A part of an answer; there is at most one on its way."""
         self._parts.append(data)
         self._size += len(data)
-        if self._size < 4:
+        if self._size < HEAD:
             return
-        if len(self._parts[0]) < 4:
+        if len(self._parts[0]) < HEAD:
             self._parts = [b"".join(self._parts)]
-        if self._size < 4 + int.from_bytes(self._parts[0][:4], "big"):
+        head = self._parts[0][:HEAD]
+        if self._size < 4 + int.from_bytes(head[:4], "big"):
             return
-        body = b"".join(self._parts)[4:]
+        # Joined once: an answer may be tens of megabytes.
+        self._parts[0] = self._parts[0][HEAD:]
+        body = b"".join(self._parts)
         self._parts, self._size = [], 0
         asked, self.busy = self.busy, None
-        self._pool.answered(self, asked, body)
+        self._pool.answered(self, asked, body, good=head[4:] == b"+")
 
     def errReceived(self, data: bytes) -> None:
         """What Python says of itself."""
@@ -166,13 +172,13 @@ class PastInProcesses(Service):
         self._reactor.spawnProcess(worker, sys.executable, arguments, env={**os.environ, "PYTHONPATH": path})
         return worker
 
-    def answered(self, worker: _Worker, asked: _Asked | None, body: bytes) -> None:
+    def answered(self, worker: _Worker, asked: _Asked | None, body: bytes, *, good: bool) -> None:
         """A process has answered."""
         if asked is not None and not asked.answer.called:
-            if body[:1] == b"+":
-                asked.answer.callback(body[1:])
+            if good:
+                asked.answer.callback(body)
             else:
-                asked.answer.errback(_error(msgspec.json.decode(body[1:], type=Failed)))
+                asked.answer.errback(_error(msgspec.json.decode(body, type=Failed)))
         self._next()
 
     def lost(self, worker: _Worker, asked: _Asked | None) -> None:

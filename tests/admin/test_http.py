@@ -100,6 +100,22 @@ class Http(AdminTestCase):
                 link = answer.headers.get("link", "")[1:].partition(">")[0]
             self.assertEqual(seen, everything)
 
+    def test_many_members(self) -> None:
+        """A turn of the reactor looks at so many channels and members, and no more."""
+        for number in range(6):
+            self.client(f"user{number}").sends("JOIN #a,#b,#c")
+        turns: list[int] = []
+        later = self.world.clock.callLater
+
+        def counted(delay: float, function: Any, *arguments: Any) -> Any:
+            turns.append(1)
+            return later(delay, function, *arguments)
+
+        with mock.patch("slircd.admin.now.TURN_ROWS", 7), mock.patch.object(self.world.clock, "callLater", counted):
+            answer = self.ask("/admin/channels")
+        self.assertEqual([len(each["members"]) for each in answer.json], [6, 6, 6])
+        self.assertGreaterEqual(len(turns), 3)
+
     def test_one_thing(self) -> None:
         """A channel by name, whatever its case and slashes; a user by nick or UID."""
         ann = self.client("ann")

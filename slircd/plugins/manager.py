@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 txaio.use_twisted()
 log = txaio.make_logger()
 
-GATHER_S: Final = 0.05
+GATHER_S: Final = 0.1
 """Seconds that events wait for others, so that a busy channel costs a plugin few frames."""
 
 FIRST_PAUSE_S: Final = 1.0

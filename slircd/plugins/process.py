@@ -278,7 +278,14 @@ class ChildProcess(ProcessProtocol):
         self._write(frame + b"\n")
 
     def _write(self, data: bytes) -> None:
-        self.transport.write(data)
+        """Write to the child's pipe: at once where nothing is buffered, which spares the reactor a turn and its calls."""
+        pipe = getattr(self.transport, "pipes", {}).get(0)
+        if pipe is not None and pipe.connected and not pipe.dataBuffer and not pipe._tempDataBuffer:
+            sent = pipe.writeSomeData(data)
+            if isinstance(sent, int) and sent >= 0:
+                data = data[sent:]
+        if data:
+            self.transport.write(data)
 
     # --- what the child says --------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from slircd.security.cloak import Cloak
 from slircd.security.passwords import Passwords
 
 START_S: Final = 1_750_000_000.0
-SETTLE_S: Final = 0.06
+SETTLE_S: Final = 0.11
 """Seconds of the test's clock between one thing and what follows from it; more than events wait for others."""
 
 MOMENT_S: Final = 0.5

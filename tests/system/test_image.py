@@ -226,6 +226,9 @@ def container(image: Image, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     yield process
+    # Not by the end of unshare: who changes its user is told no more that its parent has died.
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
     process.send_signal(signal.SIGKILL)
     process.wait(DEADLINE_S)
 

@@ -10,6 +10,7 @@ import pytest
 from twisted.internet.defer import ensureDeferred
 
 from slircd.events.codec import encode_payload
+from slircd.events.types import PluginStore
 from slircd.retention.erasure import Erasure, Plan, Request, Search
 from slircd.retention.keeper import CannotErase, Finish, Keeper
 from slircd.retention.redact import ABOUT_PEOPLE
@@ -128,3 +129,27 @@ def test_what_is_refused() -> None:
     plan, _ = planned(world, Request(account="ann"), 1)
     with pytest.raises(CannotErase, match="ask again"):
         now(keeper.finish(Finish(run=1, plan=plan, actor="server", what="x", rewrites=[], base=None, events=0)))
+
+
+def test_what_plugins_keep_of_somebody_goes() -> None:
+    """Keys and values of plugins that name the erased, in the served state and in the log; others' stay."""
+    world = World()
+    victim = world.client("zaphod", address="192.0.2.42")
+    victim.sends("NS REGISTER heartofgold")
+    kept = {"zaphod": '{"where":"#bar","host":"192.0.2.42"}', "trillian": '{"where":"#lab"}', "last": '"Zaphod"'}
+    world.server.bus.emit([PluginStore(actor_uid="plugin:seen", target="seen", values=kept, removed=[])])
+    keeper = Keeper(world.server.bus, erased=lambda erasure: forget(world.server, erasure))
+    request = Request(account="zaphod")
+    until = now(keeper.begin(request, "server"))
+    plan, rewrites = planned(world, request, until)
+    now(keeper.finish(Finish(run=1, plan=plan, actor="server", what="account", rewrites=rewrites, base=None, events=0)))
+    storage = world.state.storage["seen"]
+    assert storage["trillian"] == kept["trillian"]
+    assert len(storage) == 3
+    for text in (*storage, *storage.values()):
+        assert "zaphod" not in text.lower()
+        assert "192.0.2.42" not in text
+    old = [row for row in world.store.rows if row.id <= until]
+    world.store.rows = [*rewritten(old, Erasure(plan)), *world.store.rows[len(old) :]]
+    assert digest(world.state) == digest(world.replayed())
+    assert not [row for row in world.store.rows if row.event_type == "plugin.store" and "aphod" in row.payload]

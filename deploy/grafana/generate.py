@@ -123,6 +123,18 @@ OVERVIEW = Board(
                 (f"sum({gauge('slircd_housekeeping_failures_total')})", "failed"),
             ),
         ),
+        "Beside it": (
+            course("Plugins: calls", "ops", (rate("slircd_plugin_calls_total", "plugin"), "{{plugin}}")),
+            course("Plugins: events", "ops", (rate("slircd_plugin_events_total", "plugin"), "{{plugin}}")),
+            course(
+                "Plugins: time of a job",
+                "s",
+                *quantiles("slircd_plugin_job_seconds"),
+            ),
+            course("Plugins: memory of Lua", "bytes", (gauge("slircd_plugin_lua_bytes"), "{{plugin}}")),
+            course("Admin API", "ops", (rate("slircd_admin_requests_total", "status"), "{{status}}")),
+            course("Followers of the live feed", "short", (f"sum({gauge('slircd_feed_followers')})", "followers")),
+        ),
         "The process": (
             course("CPU", "percentunit", (rate("process_cpu_seconds_total"), "of one core")),
             course("Memory", "bytes", (f"sum({gauge('process_resident_memory_bytes')})", "resident")),

@@ -23,6 +23,8 @@ channels = ["#hall"]
 sasl_plain_without_tls = true
 [checkpoints]
 every = 500
+[plugins]
+autoload = ["welcome"]
 """
 
 
@@ -71,7 +73,9 @@ class Load(threading.Thread):
             person.sends(
                 f"MODE {room} -b x{self.rounds}!*@*", f"INVITE p{(number + 1) % 12} {room}", "AWAY :tea", "AWAY"
             )
-            person.sends(f"NICK q{number}", f"NICK p{number}", f"WHO {room}", f"PART {room}", f"MODE p{number} +w")
+            person.sends(
+                "GREET you", f"NICK q{number}", f"NICK p{number}", f"WHO {room}", f"PART {room}", f"MODE p{number} +w"
+            )
             person.synchronise()
             if self.rounds % 10 == 0:
                 staff.sends(f"JOIN #k{self.rounds}", f"SAJOIN p1 #k{self.rounds}", f"KICK #k{self.rounds} p1")

@@ -54,6 +54,20 @@ def test_mistakes(tmp_path: Path, text: str, expected: str) -> None:
     assert expected in str(caught.value)
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1"])
+def test_passwords_do_not_cross_a_network_in_the_clear(address: str) -> None:
+    """The admin API takes an address that others reach only with TLS, or when told so in words."""
+    admin = {"address": address}
+    with pytest.raises(
+        ConfigError, match=r"admin\.address: .*admin\.tls = true, or admin\.plain_http_in_public = true"
+    ):
+        parse({"admin": admin}, "x.toml")
+    assert parse({"admin": {**admin, "tls": True}}, "x.toml").admin.address == address
+    assert parse({"admin": {**admin, "plain_http_in_public": True}}, "x.toml").admin.address == address
+    for loopback in ("127.0.0.1", "127.0.0.53", "::1"):
+        assert parse({"admin": {"address": loopback}}, "x.toml").admin.address == loopback
+
+
 def test_all_mistakes_at_once() -> None:
     """One run shows everything that is wrong."""
     with pytest.raises(ConfigError) as caught:

@@ -111,21 +111,22 @@ class Moments:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[int, ServerState] = OrderedDict()
+        self._rewritten = 0
 
     def ask(self, reader: LogReader, at: str, question: Callable[[ServerState, int], T]) -> T:
         """The answer to `question`, which is given the state at `at` and its id.  Raises BeforeTheLog or Damaged."""
         with self._lock:
+            # Somebody may have been erased from the log, and must not be shown from memory.
+            rewritten = reader.rewritten()
+            if rewritten != self._rewritten:
+                self._rewritten = rewritten
+                self._kept.clear()
             event_id, state = self._state(reader, at)
             self._kept[event_id] = state
             self._kept.move_to_end(event_id)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
             return question(state, event_id)
-
-    def forget(self) -> None:
-        """Let go of the states that are kept: the log was rewritten."""
-        with self._lock:
-            self._kept.clear()
 
     def _state(self, reader: LogReader, at: str) -> tuple[int, ServerState]:
         head = reader.head_at(at)

@@ -2,8 +2,8 @@
 
 Counting ten million rows for each look would take seconds.  So the log is counted once, in blocks of a thousand ids,
 and what a look needs is a difference of two running totals; only the few hundred rows at the edges of its buckets are
-counted anew.  Rows are never changed, so a block that is full stays right, until retention takes rows away: then the
-log begins with another id, or the caller says `forget`, and counting begins again.
+counted anew.  A block that is full stays right, until retention takes rows away; the log says so in an event, and then
+counting begins again.
 
 The counts are in memory: 80 bytes for each thousand events.  Counting is done by those who ask, a fraction of a second
 each; until it has reached the end of the log the answer says how far it is.
@@ -88,18 +88,13 @@ class Activity:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._first_id = 0
+        self._rewritten = 0
         self._totals: dict[str, array[int]] = {}
         self._empty()
 
     def _empty(self) -> None:
         # totals[family][n] is the number of events in the first n blocks.
         self._totals = {family: array("q", [0]) for family in FAMILIES}
-
-    def forget(self) -> None:
-        """Rows were taken out of the log: count it again."""
-        with self._lock:
-            self._empty()
 
     def look(self, reader: LogReader, since: str | None, until: str | None, buckets: int) -> Timeline:
         """The events from `since` to `until` (the whole log, without) in at most about `buckets` buckets; blocks."""
@@ -131,8 +126,9 @@ class Activity:
 
     def _count(self, reader: LogReader, first: Head, last: Head) -> int:
         """Count full blocks for a while; the id up to which all are counted."""
-        if first.id != self._first_id:
-            self._first_id = first.id
+        rewritten = reader.rewritten()
+        if rewritten != self._rewritten:
+            self._rewritten = rewritten
             self._empty()
         totals = self._totals[FAMILIES[0]]
         full = last.id // BLOCK

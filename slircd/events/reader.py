@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Unpack
 
-from sqlalchemy import Connection, Engine, Executable, Select, create_engine, inspect, select, text
+from sqlalchemy import Connection, Engine, Executable, Select, create_engine, func, inspect, select, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -207,6 +207,12 @@ class LogReader:
         with self._asking() as connection:
             row = connection.execute(query).first()
         return Head(0, 0, "") if row is None else Head(row.id, row.sequence, row.timestamp)
+
+    def rewritten(self) -> int:
+        """The id of the event that says that rows were last deleted or changed; what was read before may be wrong."""
+        kinds = ("server.prune", "server.redact")
+        [(found,)] = self.select(select(func.max(EVENTS.c.id)).where(EVENTS.c.event_type.in_(kinds)))
+        return found or 0
 
     @property
     def location(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from random import Random
 from unittest import TestCase
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from twisted.internet.task import Clock
 from slircd.admin.moment import FORWARD, KEPT, Moments
 from slircd.admin.turns import PIECE, page_in_turns, select_in_turns
 from slircd.events.reader import LogReader
+from slircd.events.types import ServerRedact
 from slircd.replay.document import channel_view
 from slircd.replay.reconstructor import BeforeTheLog, StateReconstructor
 from slircd.state.snapshot import digest
@@ -107,10 +109,28 @@ class MomentRoutes(AdminTestCase):
                 self.assertEqual(moments.ask(reader, at, lambda state, _: digest(state)), wanted, at)
             with pytest.raises(BeforeTheLog):
                 moments.ask(reader, "2020-01-01T00:00:00.000000Z", lambda state, _: None)
-            moments.forget()
             view = moments.ask(reader, times[-1], lambda state, _: channel_view(state, state.channels["#ops"]))
             self.assertEqual(view.topic.text if view.topic else None, "29")
         self.assertGreater(FORWARD, KEPT)
+
+
+class Erased(AdminTestCase):
+    def test_nobody_is_shown_from_memory(self) -> None:
+        """Once the log says that it was rewritten, a moment that was looked at before is read anew."""
+        ann = self.client("ann")
+        ann.sends("AWAY :at 192.0.2.77")
+        self.world.store.commit()
+        at = self.world.store.rows[-1].timestamp
+        self.world.clock.advance(5)
+        path = f"/admin/moment/user?name={ann.uid}&at={at}"
+        self.assertEqual(self.ask(path).json["away"], "at 192.0.2.77")
+        self.past.write()
+        with sqlite3.connect(self.past.path) as database:
+            database.execute("UPDATE events SET payload = replace(payload, '192.0.2.77', 'x')")
+        database.close()
+        redact = ServerRedact(actor_uid="admin:root", target=None, nick="root", what="host", events=1)
+        self.world.server.bus.emit([redact])
+        self.assertEqual(self.ask(path).json["away"], "at x")
 
 
 class Turns(TestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import Counter
 from pathlib import Path
@@ -131,13 +132,23 @@ def test_new_events_are_counted_too(tmp_path: Path) -> None:
 
 
 def test_a_pruned_log(tmp_path: Path) -> None:
-    """A log whose first rows are gone begins with another id, and is counted from there."""
-    rows = make_log(tmp_path / "log.db", [START + index for index in range(2 * BLOCK)], first_id=5 * BLOCK + 17)
-    with LogReader(str(tmp_path / "log.db")) as reader:
-        activity = Activity()
+    """A log from whose middle rows are gone is counted again, and one whose first rows are gone from where it begins."""
+    path = tmp_path / "log.db"
+    rows = make_log(path, [START + index for index in range(3 * BLOCK)], first_id=5 * BLOCK + 17)
+    activity = Activity()
+    with LogReader(str(path)) as reader:
         assert complete(activity, reader).total == len(rows)
-        activity.forget()
-        assert complete(activity, reader).total == len(rows)
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM events WHERE event_type = 'message.privmsg'")
+        last = rows[-1]
+        prune = last._replace(id=last.id + 1, sequence=last.sequence + 1, event_type="server.prune")
+        database.execute("INSERT INTO events VALUES (?,?,?,?,?,?,?,?)", prune)
+    database.close()
+    left = [*(row for row in rows if row.event_type != "message.privmsg"), prune]
+    with LogReader(str(path)) as reader:
+        found = complete(activity, reader)
+        assert found.counts == counted_by_hand(left, found)
+        assert found.total == len(left)
 
 
 def test_an_empty_log(tmp_path: Path) -> None:

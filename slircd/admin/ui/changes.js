@@ -7,7 +7,7 @@ const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/;
 
 /** What is changed, in words: a path such as ["topic", "text"]. */
 export function pathWords(path) {
-  return path.map((word) => clean(word)).join(" / ");
+  return path.map((word) => clean(word).replaceAll("_", " ")).join(" / ");
 }
 
 /** A value of a document for people. */

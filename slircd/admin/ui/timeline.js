@@ -85,6 +85,11 @@ export class Timeline {
     return this.data?.last.timestamp ?? "";
   }
 
+  get #buckets() {
+    const [counts] = Object.values(this.data.counts);
+    return counts?.length ?? 1;
+  }
+
   async #load() {
     const { from = null, to = null } = view.now;
     try {
@@ -121,7 +126,7 @@ export class Timeline {
     const { counts, total, counted, width_s: width } = this.data;
     const hidden = this.#hidden();
     const shown = Object.keys(TITLES).filter((family) => counts[family] && !hidden.has(family));
-    const buckets = Math.round((this.end - this.start) / 1000 / width);
+    const buckets = this.#buckets;
     const sums = Array.from({ length: buckets }, (_, index) => shown.reduce((sum, family) => sum + counts[family][index], 0));
     const highest = Math.max(1, ...sums);
     const step = WIDTH / buckets;
@@ -202,7 +207,7 @@ export class Timeline {
     if (this.table.hidden || !this.data) return;
     const { counts } = this.data;
     const families = Object.keys(TITLES).filter((family) => counts[family]);
-    const buckets = Math.round((this.end - this.start) / 1000 / this.data.width_s);
+    const buckets = this.#buckets;
     const rows = [];
     for (let index = 0; index < buckets; index += 1) {
       if (!families.some((family) => counts[family][index])) continue;

@@ -32,6 +32,12 @@ MAX_WAITING: Final = 200
 TIMEOUT_S: Final = 300
 """For one question."""
 
+GRACE_S: Final = 2
+"""How long a question may go on that nobody waits for: most end by then, and the process keeps what it knows by heart.
+
+A page gives up what it asked when its user looks elsewhere, many times a minute; ending the process each time would make
+the next answer begin with an empty memory (timeline, moments)."""
+
 IDLE_S: Final = 300
 HEAD: Final = 5
 """Bytes before an answer: its length, and whether it is one."""
@@ -128,7 +134,8 @@ class PastInProcesses(Service):
     def ask(self, question: Callable[..., bytes], **arguments: Any) -> Deferred[bytes]:
         """The bytes that `question(reader, **arguments)` returns, or what it raised.
 
-        Whoever cancels it ends the process that works at it.  Fails with HTTPError 503 if too many ask.
+        Whoever cancels it ends the process that works at it, unless it is about to be done.  Fails with HTTPError 503
+        if too many ask.
         """
         asked = _Asked(
             Question(
@@ -192,15 +199,22 @@ class PastInProcesses(Service):
             self._stopped.callback(None)
 
     def _forget(self, asked: _Asked) -> None:
+        if asked in self._waiting:
+            self._waiting.remove(asked)
+        elif asked.worker is not None and asked.worker.busy is asked:
+            self._reactor.callLater(GRACE_S, self._end, asked)
+
+    @staticmethod
+    def _end(asked: _Asked) -> None:
         if asked.worker is not None and asked.worker.busy is asked:
             asked.worker.kill()
-        elif asked in self._waiting:
-            self._waiting.remove(asked)
 
     def _late(self, asked: _Asked) -> None:
         if not asked.answer.called:
             asked.answer.errback(HTTPError(503, f"No answer within {TIMEOUT_S} seconds", headers=BUSY))
-            self._forget(asked)
+            if asked in self._waiting:
+                self._waiting.remove(asked)
+            self._end(asked)
 
     def _let_go(self) -> None:
         self._idle = None

@@ -96,14 +96,28 @@ class Pool(unittest.TestCase):
         self.assertEqual(self.got[-1].status, 503)
 
     def test_who_is_gone_wants_no_answer(self) -> None:
-        """The process that works for nobody is ended, a question that waits is dropped."""
+        """A question that waits is dropped; the process that goes on working for nobody is ended."""
         working = [self.ask(), self.ask()]
         waiting = self.ask()
         waiting.cancel()
         working[0].cancel()
+        self.assertEqual([each.killed for each in self.reactor.processes], [False, False])
+        self.reactor.advance(pool_module.GRACE_S)
         self.assertEqual([each.killed for each in self.reactor.processes], [True, False])
         self.ask()
         self.assertEqual(len(self.reactor.processes), 3)
+
+    def test_who_looks_elsewhere_costs_no_process(self) -> None:
+        """A question that is given up and done soon leaves its process, with what it remembers, to the next one."""
+        self.ask().cancel()
+        [process] = self.reactor.processes
+        process.answers(b"+late")
+        self.ask()
+        process.answers(b"+next")
+        self.reactor.advance(pool_module.GRACE_S)
+        self.assertFalse(process.killed)
+        self.assertEqual(self.got[1:], [b"next"])
+        self.assertEqual(len(self.reactor.processes), 1)
 
     def test_a_process_that_dies(self) -> None:
         """Its question is refused, the next one gets another process."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 import txaio
 from precis_i18n import get_profile
-from scramp import ScramMechanism
+from scramp import ScramException, ScramMechanism
 
 from slircd.events.row import Credential
 from slircd.rules.account import (
@@ -126,10 +126,14 @@ class Accounts:
     async def _secrets_of(self, key: str, password: str) -> list[Credential]:
         cost = self.server.config.passwords.cost
 
-        def make() -> tuple[str, str]:
-            salt, stored, server, rounds = ScramMechanism("SCRAM-SHA-256").make_auth_info(
-                password, ROUNDS[cost], token_bytes(16)
-            )
+        def make() -> tuple[str, str | None]:
+            try:
+                salt, stored, server, rounds = ScramMechanism("SCRAM-SHA-256").make_auth_info(
+                    password, ROUNDS[cost], token_bytes(16)
+                )
+            except ScramException:
+                # SCRAM goes by SASLprep, which knows no character that is newer than Unicode 3.2: PLAIN alone then.
+                return hash_now(password, cost), None
             encoded = [b64encode(part).decode() for part in (salt, stored, server)]
             return hash_now(password, cost), msgspec.json.encode([*encoded, rounds]).decode()
 

@@ -205,7 +205,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             "port": port,
             "casemapping": "precis" if precis else "ascii",
             "confusables": str(precis).lower(),
-            "user_modes": wanted["accounts"].get("default-user-modes", "+i").lstrip("+"),
+            "user_modes": wanted["accounts"].get("default-user-modes", "").lstrip("+"),
             "proxies": '["127.0.0.0/8"]' if proxied else "[]",
             "before_connect": str(bool(self.test_config.account_registration_before_connect)).lower(),
             "require_email": str(bool(self.test_config.account_registration_requires_email)).lower(),
@@ -221,7 +221,15 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             prefix = ["faketime", "-f", faketime]
             self.faketime_enabled = True
         command = shlex.split(os.environ.get("SLIRCD_COMMAND", COMMAND))
-        self.proc = self.execute([*prefix, *command], cwd=self.directory)
+        self._command = [*prefix, *command]
+        self.proc = self.execute(self._command, cwd=self.directory)
+
+    def restart(self) -> None:
+        """Stop the server and start it again on what it has written."""
+        self.kill_proc()
+        self.port_open = False
+        self.proc = self.execute(self._command, cwd=self.directory)
+        self.wait_for_port()
 
     def _write_config(self) -> None:
         with self.open_file("slircd.toml", "w") as file:

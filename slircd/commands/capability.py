@@ -118,7 +118,9 @@ def _ls(ctx: Context, version: str) -> None:
         session.caps |= CAP_NOTIFY
         session.sees_values = True
     known = offered(ctx.server, session)
-    _lines(ctx, "LS", _words(known) if modern else list(known), several=modern)
+    # Without a version the list is one line, so it has to fit: no drafts, whose limits are in values anyway.
+    names = _words(known) if modern else [name for name in known if not name.startswith("draft/")]
+    _lines(ctx, "LS", names, several=modern)
 
 
 def _lines(ctx: Context, verb: str, names: list[str], *, several: bool) -> None:

@@ -406,10 +406,11 @@ class Session:
             self._context(Message("*", ())).reply(ERR_INPUTTOOLONG)
             return
         except NotUtf8 as error:
-            context = self._context(Message(error.command or "*", ()))
+            context = self._context(Message(error.command or "*", (), error.tags))
             # IRCv3 UTF8ONLY
             text = "Message rejected, your client must use UTF-8"
             context.standard_reply("FAIL", "INVALID_UTF8", text=text, always=True)
+            context.finish()
             return
         except MalformedLine as error:
             self._context(Message("*", ())).standard_reply("FAIL", "MALFORMED_LINE", text=str(error))

@@ -50,11 +50,12 @@ class MalformedLine(WireError):
 
 
 class NotUtf8(WireError):
-    """The line is not UTF-8; `command` is the command that it seems to hold."""
+    """The line is not UTF-8; `command` is the command that it seems to hold, `tags` are its tags, if they are UTF-8."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, tags: Mapping[str, str]) -> None:
         super().__init__("not UTF-8")
         self.command = command
+        self.tags = tags
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -82,11 +83,11 @@ def parse(line: bytes, decode: Callable[[bytes], str] = bytes.decode) -> Message
     if len(line) > MAX_BODY - 2 and (len(line) > MAX_LONG_BODY - 2 or not _MAY_BE_LONG.match(line)):
         raise LineTooLong
     try:
-        text = decode(line)
         if raw:
             tags = parse_tags(decode(raw[1:]))
+        text = decode(line)
     except UnicodeDecodeError:
-        raise NotUtf8(_guess_command(line)) from None
+        raise NotUtf8(_guess_command(line), tags) from None
     if _BAD.search(text):
         raise MalformedLine("a line cannot contain NUL or CR")
     source: str | None = None

@@ -24,6 +24,12 @@ class Utf8Only(ServerTestCase):
         self.assertReceives(ann, ":irc.test FAIL PRIVMSG INVALID_UTF8 :Message rejected, your client must use UTF-8")
         self.assertReceives(bob)
 
+    def test_label(self) -> None:
+        """The refusal carries the label of what it refuses."""
+        ann = self.client("ann", caps="labeled-response message-tags")
+        ann.sends_bytes(b"@label=xyz " + CAFE)
+        self.assertTrue(ann.lines()[0].startswith("@label=xyz"))
+
 
 class AnyBytes(ServerTestCase):
     def world_with(self, encoding: str) -> tuple[FakeClient, FakeClient]:

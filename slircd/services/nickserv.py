@@ -258,11 +258,12 @@ async def set_(ctx: ServiceContext, setting: str, value: str) -> None:
     elif name == "email":
         await accounts.set_email(user, ctx.account, "" if value.lower() == "none" else value)
     elif name in SETTINGS:
-        if value.lower() not in ("on", "off"):
+        chosen = _switch(value)
+        if chosen not in ("on", "off"):
             raise Refused(f"{setting.upper()} is ON or OFF: {SETTINGS[name]}")
-        await ctx.emit(decide_account_set(user, ctx.account, name, value))
+        await ctx.emit(decide_account_set(user, ctx.account, name, chosen))
     elif name in CHOICES:
-        await _set_choice(ctx, name, value.lower())
+        await _set_choice(ctx, name, _switch(value))
     elif name == "autoreplay":
         most = MAX_AUTOREPLAY
         if value.lower() != "default" and not (value.isascii() and value.isdigit() and int(value[:9]) <= most):
@@ -273,6 +274,12 @@ async def set_(ctx: ServiceContext, setting: str, value: str) -> None:
         names = ", ".join(map(str.upper, (*SETTINGS, *CHOICES)))
         raise Refused(f"{setting.upper()} is no setting: PASSWORD, EMAIL, AUTOREPLAY, {names}")
     ctx.reply(f"{setting.upper()} is set.")
+
+
+def _switch(value: str) -> str:
+    """`on` and `off` in the words that people use on other networks, too."""
+    word = value.lower()
+    return {"true": "on", "yes": "on", "false": "off", "no": "off"}.get(word, word)
 
 
 async def _set_choice(ctx: ServiceContext, name: str, value: str) -> None:

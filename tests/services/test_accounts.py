@@ -165,6 +165,8 @@ class NickServ(AccountTestCase):
         self.assertIn("ann@example.org", " ".join(self.says(ann, "INFO")))
         self.assertNotIn("ann@example.org", " ".join(self.says(bob, "INFO ann")))
         self.assertIn("Online as: ann", self.says(bob, "INFO ann"))
+        self.says(ann, "SET PRIVATE yes", "SET PRIVATE FALSE")
+        self.assertFalse(self.world.state.account_named("ann").is_set("private"))
         self.says(ann, "SET PRIVATE ON")
         self.assertEqual(len(self.says(bob, "INFO ann")), 1)
         self.assertIn("ON or OFF", self.says(ann, "SET PRIVATE maybe")[0])

@@ -29,7 +29,7 @@ class StateDiff(msgspec.Struct, kw_only=True):
     changes: list[Change]
 
 
-SECTIONS: Final = ("users", "channels", "accounts", "bans", "filters")
+SECTIONS: Final = ("users", "channels", "accounts", "bans", "filters", "plugins")
 """The parts of a document that hold what there is."""
 
 _KEYS: Mapping[str, str] = {
@@ -40,6 +40,7 @@ _KEYS: Mapping[str, str] = {
     "access": "entry",
     "bans": "mask",
     "filters": "pattern",
+    "plugins": "plugin",
 }
 """What names an item of each list; other lists of tables (bans of a channel) go by their mask."""
 

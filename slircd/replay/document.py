@@ -39,6 +39,9 @@ class UserView(msgspec.Struct, kw_only=True):
     modes: str
     away: str | None
     secure: bool
+    clients: int
+    """How many clients were attached; 0 for somebody who is always on and away from it."""
+    always_on: bool
     connected_at: str
     channels: list[str]
     metadata: dict[str, str]
@@ -136,6 +139,13 @@ class FilterView(msgspec.Struct, kw_only=True, gc=False):
     set_at: str
 
 
+class PluginView(msgspec.Struct, kw_only=True):
+    """What a plugin had stored: keys and their values, as JSON."""
+
+    plugin: str
+    storage: dict[str, str]
+
+
 class ServerSnapshot(msgspec.Struct, kw_only=True):
     """The server at a moment."""
 
@@ -148,6 +158,7 @@ class ServerSnapshot(msgspec.Struct, kw_only=True):
     accounts: list[AccountView]
     bans: list[BanView]
     filters: list[FilterView]
+    plugins: list[PluginView]
 
 
 def to_document(state: ServerState, at: str, position_id: int, *, show_keys: bool = False) -> ServerSnapshot:
@@ -165,6 +176,9 @@ def _document(state: ServerState, at: str, position_id: int, show_keys: bool) ->
         accounts=[account_view(account) for _, account in sorted(state.accounts.items())],
         bans=ban_views(state),
         filters=[filter_view(each) for _, each in sorted(state.filters.items())],
+        plugins=[
+            PluginView(plugin=name, storage=dict(sorted(kept.items()))) for name, kept in sorted(state.storage.items())
+        ],
     )
 
 
@@ -182,6 +196,8 @@ def user_view(state: ServerState, user: User) -> UserView:
         modes="".join(sorted(user.modes)),
         away=user.away,
         secure=user.secure,
+        clients=user.clients,
+        always_on=user.always_on,
         connected_at=user.connected_at,
         channels=sorted(state.channels[key].name for key in state.memberships[user.uid]),
         metadata=dict(sorted(user.metadata.items())),
@@ -268,7 +284,7 @@ def channel_view(state: ServerState, channel: Channel, *, show_keys: bool = Fals
 def narrow_to_channel(document: ServerSnapshot, name: str, fold: Callable[[str], str]) -> ServerSnapshot:
     """The document with one channel, and nothing else that there is."""
     found = [each for each in document.channels if fold(each.name) == fold(name)]
-    return msgspec.structs.replace(document, users=[], channels=found, accounts=[], bans=[], filters=[])
+    return msgspec.structs.replace(document, users=[], channels=found, accounts=[], bans=[], filters=[], plugins=[])
 
 
 def narrow_to_user(document: ServerSnapshot, name: str, fold: Callable[[str], str]) -> ServerSnapshot:
@@ -279,4 +295,4 @@ def narrow_to_user(document: ServerSnapshot, name: str, fold: Callable[[str], st
         for each in document.users
         if key in (fold(each.nick), fold(each.uid)) or (each.account is not None and fold(each.account) == key)
     ]
-    return msgspec.structs.replace(document, users=found, channels=[], accounts=[], bans=[], filters=[])
+    return msgspec.structs.replace(document, users=found, channels=[], accounts=[], bans=[], filters=[], plugins=[])

@@ -19,6 +19,7 @@ from slircd.events.checkpoints import BASE, pack, write
 from slircd.events.clock import format_timestamp, parse_moment
 from slircd.events.reader import LogReader
 from slircd.events.store import SQLStore
+from slircd.events.types import PluginStore
 from slircd.replay.cli import main
 from slircd.replay.document import to_document
 from slircd.replay.progress import bar
@@ -124,6 +125,8 @@ def test_documents_follow_the_schema(tmp_path: Path) -> None:
     world.clock.advance(60)
     oper = world.oper("root")
     oper.sends("KLINE 1h *@198.51.100.7 spam", "FILTER ADD block word no words", "JOIN #z", "MODE #z +bk a!*@* key")
+    kept = PluginStore(actor_uid="plugin:seen", target="seen", values={"root": '"here"'}, removed=[])
+    world.server.bus.emit([kept])
     save(world, tmp_path / "log.db")
     db = ["--db", tmp_path / "log.db"]
     schema = answer("--schema")
@@ -136,8 +139,10 @@ def test_documents_follow_the_schema(tmp_path: Path) -> None:
         return document
 
     whole = valid(answer(*db), "ServerSnapshot")
-    for section in ("users", "channels", "accounts", "bans", "filters"):
+    for section in ("users", "channels", "accounts", "bans", "filters", "plugins"):
         assert whole[section], section
+    assert whole["plugins"] == [{"plugin": "seen", "storage": {"root": '"here"'}}]
+    assert {user["nick"]: user["clients"] for user in whole["users"]}["root"] == 1
     valid(answer(*db, "--user", "root"), "ServerSnapshot")
     assert valid(answer(*db, "--diff", at(0), whole["at"]), "StateDiff")["changes"]
     for each in answer(*db, "--blame", "#z"):

@@ -51,9 +51,16 @@ class ChannelService(Service):
     def tell(self, line: Line, *, but: Session | None, free: bool = False) -> None:
         """Deliver a message to every session that listens, except the sender's; `free` as in Session.send."""
         deaf = self.deaf
+        encoded_for = -1
+        data = b""
         for session in self.sessions:
             if session is not but and not (deaf and session in deaf):
-                session.send(line, free=free)
+                # The one loop that runs for every delivery: most of its clients see the same bytes as the one before.
+                caps = session.caps
+                if caps != encoded_for:
+                    encoded_for = caps
+                    data = line.encoded(caps)
+                session.outbox.append(data, free=free)
 
     def within(self, counter: str, now: float, seconds: float) -> int:
         """Count one more occurrence of `counter` at `now`; returns how many fell into the last `seconds`."""

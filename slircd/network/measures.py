@@ -41,8 +41,8 @@ class Measures:
         """A session is gone: keep what it counted."""
         self._lines_in += session.received
         self._bytes_in += session.received_bytes
-        self._lines_out += session.sent
-        self._bytes_out += session.sent_bytes
+        self._lines_out += session.outbox.lines_sent
+        self._bytes_out += session.outbox.bytes_sent
 
     def traffic(self, sessions: dict[Session, None]) -> dict[str, tuple[int, int]]:
         """Lines and bytes of all sessions, by direction `in` and `out`; `sessions` are those that live."""
@@ -50,6 +50,6 @@ class Measures:
         for session in sessions:
             lines_in += session.received
             bytes_in += session.received_bytes
-            lines_out += session.sent
-            bytes_out += session.sent_bytes
+            lines_out += session.outbox.lines_sent
+            bytes_out += session.outbox.bytes_sent
         return {"in": (lines_in, bytes_in), "out": (lines_out, bytes_out)}

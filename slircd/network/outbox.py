@@ -118,7 +118,9 @@ class Outbox:
         "_ready",
         "_send",
         "_transport",
+        "bytes_sent",
         "limit",
+        "lines_sent",
         "size",
     )
 
@@ -133,6 +135,9 @@ class Outbox:
     ) -> None:
         self.limit = limit
         self.size = 0
+        self.lines_sent = 0
+        """How much went out; counted where it goes, once a turn, not once a line."""
+        self.bytes_sent = 0
         self._gate = gate
         self._flusher = flusher
         self._transport = transport
@@ -151,22 +156,21 @@ class Outbox:
         return bool(self._held)
 
     def append(self, data: bytes, *, free: bool = False) -> None:
-        """Send `data` (whole lines) when the log allows it, after all that was appended before.
+        """Send `data` (a whole line) when the log allows it, after all that was appended before.
 
         `free` data shows nothing of the state, so it waits only behind lines that do.
         """
         if self._closing:
             return
-        self.size += len(data)
-        gate = self._gate
-        if self._held or (gate.closed and not free):
+        size = self.size = self.size + len(data)
+        if self._held or (self._gate.closed and not free):
             self._hold(data)
         else:
             self._ready.append(data)
             if not self._dirty:
                 self._dirty = True
                 self._flusher.add(self)
-        if self.size > self.limit and self._on_overflow is not None:
+        if size > self.limit and self._on_overflow is not None:
             on_overflow, self._on_overflow = self._on_overflow, None
             on_overflow()
 
@@ -194,10 +198,15 @@ class Outbox:
         self._dirty = False
         if self._paused:
             return
-        if self._ready:
-            data = self._ready[0] if len(self._ready) == 1 else b"".join(self._ready)
-            self._ready.clear()
-            self.size -= len(data)
+        ready = self._ready
+        if ready:
+            count = len(ready)
+            data = ready[0] if count == 1 else b"".join(ready)
+            ready.clear()
+            size = len(data)
+            self.size -= size
+            self.lines_sent += count
+            self.bytes_sent += size
             self._send(data)
         if self._closing and not self._held and not self._ready:
             self._end()
@@ -244,23 +253,26 @@ def _sender(transport: ITransport) -> Callable[[bytes], None]:
     """How to write to `transport`: straight to the socket where that is a plain TCP connection.
 
     `transport.write` buffers and waits for the reactor to call the socket writable, which doubles the system calls
-    of a small write.  `writeSomeData` is what the reactor itself would call then.
+    of a small write.
     """
     write: Callable[[bytes], None] = transport.write
     if type(transport) is not TCPServer:
         return write
     tcp: Any = transport
+    send_some: Callable[[bytes], int] = tcp.socket.send
 
     def send(data: bytes) -> None:
         # The order of bytes is kept only if nothing is buffered, hence the look into FileDescriptor's buffers.
         if tcp._tempDataBuffer or len(tcp.dataBuffer) > tcp.offset or len(data) > _MAX_DIRECT or not tcp.connected:
             write(data)
             return
-        sent = tcp.writeSomeData(data)
-        if not isinstance(sent, int) or sent < 0:
-            # The reactor will meet the same error on its own write, and report the loss in the usual way.
+        try:
+            sent = send_some(data)
+        except OSError:
+            # The socket is full, or the reactor will meet the same error on its own write, and report it as ever.
             write(data)
-        elif sent < len(data):
+            return
+        if sent < len(data):
             write(data[sent:])
 
     return send

@@ -89,8 +89,6 @@ class Session:
         "sasl_mechanism",
         "secure",
         "sees_values",
-        "sent",
-        "sent_bytes",
         "server",
         "silenced",
         "transport",
@@ -135,8 +133,6 @@ class Session:
         """When the client last sent a message to somebody: what WHOIS calls idle."""
         self.received = 0
         self.received_bytes = 0
-        self.sent = 0
-        self.sent_bytes = 0
         self.failures = 0
         """Wrong passwords that the client has given."""
         self.sasl: Exchange | None = None
@@ -487,10 +483,7 @@ class Session:
 
         A `free` line shows nothing of the state, so it waits only behind lines that do.
         """
-        data = line.encoded_with(self.caps, extra) if extra else line.encoded(self.caps)
-        self.sent += 1
-        self.sent_bytes += len(data)
-        self.outbox.append(data, free=free)
+        self.outbox.append(line.encoded_with(self.caps, extra) if extra else line.encoded(self.caps), free=free)
 
     def next_batch(self) -> str:
         """A reference for a new batch, unique on this connection."""

@@ -50,16 +50,15 @@ def privmsg(ctx: Context, to: str = "", text: str = "") -> Coroutine[Any, Any, N
 
     Sends a message to users, channels, or a channel's members from a prefix up (@#channel).
     """
-    if to[:1] == "*" and to.lower() == PLAYBACK and text:
-        return playback(ctx, text)
-    key = ctx.server.state.fold(to)
-    service = SERVICES.get(key)
-    if service is not None and text:
+    if text and to[:1] != "#":
+        if to[:1] == "*" and to.lower() == PLAYBACK:
+            return playback(ctx, text)
+        key = ctx.server.state.fold(to)
         # What is said to a service may be a secret: it is neither passed on nor echoed.
-        return service.handle(ctx, text)
-    services = ctx.server.extensions.services
-    if services and text:
-        handler = services.get(key)
+        service = SERVICES.get(key)
+        if service is not None:
+            return service.handle(ctx, text)
+        handler = ctx.server.extensions.services.get(key)
         if handler is not None:
             return handler(ctx, text)
     return _to_each(ctx, "PRIVMSG", to, text, ctx.config.limits.targets.privmsg)
@@ -175,7 +174,9 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
         # A secret channel that takes messages from outside still may not be told from one that is not there.
         raise NumericError(ERR_NOSUCHCHANNEL, name)
     said = _as_channel_allows(ctx, channel, user, said, override=override)
-    service = ctx.server.channels.named(name)
+    service = ctx.server.channels.get(channel.key)
+    if service is None:
+        raise NumericError(ERR_NOSUCHCHANNEL, name)
     if "f" in channel.params and not override:
         _check_rate(ctx, service)
     if said.verb != "TAGMSG":
@@ -189,7 +190,8 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
     feed = ctx.server.extensions.feed
     if feed is not None and said.text and not symbols:
         feed(said.verb, user, channel, said.text, spoken.plain[0])
-    echo(ctx, spoken)
+    if session.caps & ECHO_MESSAGE:
+        echo(ctx, spoken)
     return None
 
 

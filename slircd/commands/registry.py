@@ -47,6 +47,10 @@ class Phase(enum.Enum):
     REGISTERED = "registered"
 
 
+# Looked up at every command.
+_REGISTERED: Final = Phase.REGISTERED
+_REGISTERING: Final = Phase.REGISTERING
+
 Handler = Callable[..., Coroutine[Any, Any, None] | None]
 H = TypeVar("H", bound=Handler)
 
@@ -314,13 +318,13 @@ def targets(words: str, limit: int | None = None) -> Iterator[str]:
 
 def check(entry: Command, ctx: Context) -> None:
     """Raise the numeric that says why the client may not use this command as it did."""
-    registered = ctx.session.is_registered
-    if entry.phase is Phase.REGISTERED and not registered:
-        raise NumericError(ERR_NOTREGISTERED)
-    if entry.phase is Phase.REGISTERING and registered:
+    phase, registered = entry.phase, ctx.session.uid
+    if phase is _REGISTERED:
+        if not registered:
+            raise NumericError(ERR_NOTREGISTERED)
+    elif phase is _REGISTERING and registered:
         raise NumericError(ERR_ALREADYREGISTERED)
-    params = ctx.message.params
-    if len(params) < entry.min_params:
+    if len(ctx.message.params) < entry.min_params:
         raise NumericError(ERR_NEEDMOREPARAMS, entry.name)
     if entry.privilege is not None:
         ctx.require_privilege(entry.privilege)

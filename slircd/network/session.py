@@ -435,7 +435,8 @@ class Session:
             self.server.measures.took(entry.name, perf_counter() - started)
         except Exception as error:
             self._failed(context, error)
-        context.finish()
+        if context.label is not None:
+            context.finish()
 
     def _is_shunned(self) -> bool:
         user = self.server.state.users.get(self.uid)
@@ -471,7 +472,9 @@ class Session:
             self.close("Internal error")
 
     def _context(self, message: Message) -> Context:
-        label = message.tags.get("label") if message.tags and self.caps & LABELED_RESPONSE else None
+        if not message.tags:
+            return Context(self.server, self, message, None)
+        label = message.tags.get("label") if self.caps & LABELED_RESPONSE else None
         if label is not None and len(label.encode()) > MAX_LABEL:
             label = None
         return Context(self.server, self, message, label or None)

@@ -88,7 +88,8 @@ def parse(line: bytes, decode: Callable[[bytes], str] = bytes.decode) -> Message
         text = decode(line)
     except UnicodeDecodeError:
         raise NotUtf8(_guess_command(line), tags) from None
-    if _BAD.search(text):
+    # Three scans of a short line cost a tenth of one with a regular expression.
+    if "\r" in text or "\0" in text or "\n" in text:
         raise MalformedLine("a line cannot contain NUL or CR")
     source: str | None = None
     if text[:1] == ":":
@@ -100,7 +101,7 @@ def parse(line: bytes, decode: Callable[[bytes], str] = bytes.decode) -> Message
         if not words:
             raise MalformedLine("a line needs a command")
     command = words[0]
-    if not _COMMAND.fullmatch(command):
+    if not (command.isalnum() and command.isascii()) and not _COMMAND.fullmatch(command):
         raise MalformedLine("a command is printable ASCII")
     if len(words) > MAX_PARAMS and len(words) - 1 + bool(colon) > MAX_PARAMS:
         trailing = _from_word(text, MAX_PARAMS)

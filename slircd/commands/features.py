@@ -6,6 +6,7 @@ Every value is read from the table or the limit that enforces it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 from slircd.wire.casemap import CASEMAPS, in_log
@@ -80,6 +81,7 @@ def isupport_lines(config: Config) -> Iterator[list[str]]:
     return format_tokens(isupport_tokens(config))
 
 
+@cache
 def mode_letters() -> tuple[str, str, str]:
     """The mode fields of RPL_MYINFO: of users, of channels, and of channels with a parameter."""
     with_parameter = CHANNEL_MODES.of_kind(Kind.PREFIX, Kind.LIST, Kind.KEY, Kind.SETTING)

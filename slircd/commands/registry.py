@@ -183,11 +183,10 @@ class Context:
     def reply(self, numeric: Numeric, *params: object, text: str | None = None) -> None:
         """Answer with a numeric: the client's nick, `params`, and `text` or the numeric's fixed text as trailing."""
         trailing = numeric.text if text is None else text
-        words = [self.server.server_name, numeric.code, self.nick, *map(str, params)]
-        if text is not None or trailing:
-            self.send_text(f":{' '.join(words)} :{trailing}")
-        else:
-            self.send_text(f":{' '.join(words)}")
+        body = f":{self.server.server_name} {numeric.code} {self.session.display_nick}"
+        for param in params:
+            body = f"{body} {param}"
+        self.send_text(f"{body} :{trailing}" if text is not None or trailing else body)
 
     def send_text(self, body: str, *, free: bool = False) -> None:
         """Answer with a line of the server, `body` being complete with its source; `free` as in `send`."""

@@ -104,7 +104,7 @@ def send_lusers(ctx: Context) -> None:
     state, server = ctx.state, ctx.server
     invisible, opers = len(server.users.invisible), len(server.users.opers)
     total = len(state.users) - len(SERVICES) - len(server.extensions.services)
-    unknown = sum(1 for session in server.strangers if not session.is_closed)
+    unknown = len(server.strangers)
     ctx.reply(RPL_LUSERCLIENT, text=f"There are {total - invisible} users and {invisible} invisible on 1 servers")
     if opers:
         ctx.reply(RPL_LUSEROP, opers)

@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from slircd.network.users import UserRegistry
 
 
+def send_to_all(sessions: Iterable[Session], line: Line, *, but: Session | None = None, free: bool = False) -> None:
+    """Send `line` to each of `sessions`, except one; `free` as in Session.send."""
+    # The one loop that runs for every delivery: most clients see the same bytes as the one before them.
+    encoded_for = -1
+    data = b""
+    for session in sessions:
+        if session is not but:
+            caps = session.caps
+            if caps != encoded_for:
+                encoded_for = caps
+                data = line.encoded(caps)
+            session.outbox.append(data, free=free)
+
+
 class ChannelService(Service):
     """A live channel.  `sessions` are those of its members on this node, in order of joining."""
 
@@ -51,16 +65,8 @@ class ChannelService(Service):
     def tell(self, line: Line, *, but: Session | None, free: bool = False) -> None:
         """Deliver a message to every session that listens, except the sender's; `free` as in Session.send."""
         deaf = self.deaf
-        encoded_for = -1
-        data = b""
-        for session in self.sessions:
-            if session is not but and not (deaf and session in deaf):
-                # The one loop that runs for every delivery: most of its clients see the same bytes as the one before.
-                caps = session.caps
-                if caps != encoded_for:
-                    encoded_for = caps
-                    data = line.encoded(caps)
-                session.outbox.append(data, free=free)
+        listening = [session for session in self.sessions if session not in deaf] if deaf else self.sessions
+        send_to_all(listening, line, but=but, free=free)
 
     def within(self, counter: str, now: float, seconds: float) -> int:
         """Count one more occurrence of `counter` at `now`; returns how many fell into the last `seconds`."""

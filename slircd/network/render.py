@@ -23,6 +23,7 @@ from slircd.commands.registry import Context
 from slircd.events import types as ev
 from slircd.events.bus import Record
 from slircd.events.msgid import message_id
+from slircd.network.channels import send_to_all
 from slircd.network.users import Gone
 from slircd.rules.history import VERBS
 from slircd.state.access import CHANSERV
@@ -153,8 +154,10 @@ class Rendering:
 
     def to_sessions(self, sessions: Iterable[Session], line: Line) -> None:
         """Send to each of `sessions`."""
-        for session in sessions:
-            self.to_session(session, line)
+        own = None if self.origin is None else self.origin.session
+        if own is not None and own in (sessions := list(sessions)):
+            self.to_session(own, line)
+        send_to_all(sessions, line, but=own)
 
     def to_user(self, uid: str, line: Line, caps: int = 0) -> None:
         """Send to the sessions of a user that have all of `caps`."""
@@ -409,10 +412,14 @@ def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
         return
     lines = tuple(out.marked(_join_line(user, channel, stamp, caps), stamp) for caps in (0, EXTENDED_JOIN))
     away = out.line(user.uid, f"AWAY :{user.away}", stamp) if user.away is not None else None
-    for session in out.watching(channel.key, user.uid):
-        out.to_session(session, lines[bool(session.caps & EXTENDED_JOIN)])
-        if away is not None and session.caps & AWAY_NOTIFY and session.uid != user.uid:
-            out.to_session(session, away)
+    watching = out.watching(channel.key, user.uid)
+    extended = [session for session in watching if session.caps & EXTENDED_JOIN]
+    plain = [session for session in watching if not session.caps & EXTENDED_JOIN] if extended else watching
+    out.to_sessions(plain, lines[0])
+    out.to_sessions(extended, lines[1])
+    if away is not None:
+        told = [session for session in watching if session.caps & AWAY_NOTIFY and session.uid != user.uid]
+        out.to_sessions(told, away)
     for session in out.server.users.sessions_of(user.uid):
         send = partial(out.to_session, session)
         send_channel_state(out.server, session, channel, send)

@@ -265,6 +265,7 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        self.server.strangers.discard(self)
         self._leave(reason)
         if farewell:
             self.send(Line(farewell, timestamp=self.server.timestamp()))
@@ -316,6 +317,7 @@ class Session:
     def _cut(self, reason: str) -> None:
         if not self._closed:
             self._closed = True
+            self.server.strangers.discard(self)
             self.server.measures.cut["sendq"] += 1
             self.outbox.discard()
             self.server.bans.notify("f", f"cut {self.display_nick} ({self.address}): {reason}")

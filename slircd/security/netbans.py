@@ -52,6 +52,8 @@ class NetworkTable:
 
     def covering(self, ip: str) -> Iterator[tuple[str, NetworkBan]]:
         """The bans whose network has the address in it, narrowest first."""
+        if not self:
+            return
         try:
             address = ip_address(ip)
         except ValueError:
@@ -61,6 +63,9 @@ class NetworkTable:
         for prefix in sorted(tables, reverse=True):
             shift = bits - prefix
             yield from tables[prefix].get(number >> shift << shift, {}).items()
+
+    def __bool__(self) -> bool:
+        return any(self._tables.values())
 
 
 def _as_network(host: str) -> str:
@@ -114,6 +119,8 @@ class HostTable:
 
     def find(self, username: str, hosts: tuple[str, ...], ip: str) -> NetworkBan | None:
         """A ban that hits the user name at one of the hosts or the address; all are casefolded."""
+        if not self:
+            return None
         for mask, ban in self._candidates(hosts, ip):
             if matches_glob(mask.partition("@")[0], username):
                 return ban
@@ -133,7 +140,7 @@ class HostTable:
                 yield from self._suffixes.get(suffix, {}).items()
 
     def __bool__(self) -> bool:
-        return bool(self._hosts or self._suffixes or self._others or any(self._networks._tables.values()))
+        return bool(self._hosts or self._suffixes or self._others or self._networks)
 
 
 class BanTables:

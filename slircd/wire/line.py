@@ -59,6 +59,11 @@ class Line:
 
     def encoded_with(self, caps: int, extra: Mapping[str, str] | None) -> bytes:
         """As `encoded`, with tags of this one recipient (label, batch) in front; not cached."""
+        body = _bytes_of(self.body, caps)
+        if len(body) > MAX_BODY - 2:
+            body = _bytes_of(truncate_utf8(self.body, MAX_BODY - 2), caps)
+        if not (caps or extra or self.server_tags):
+            return body + b"\r\n"
         tags = dict(self.server_tags) if self.server_tags else {}
         if extra:
             tags.update(extra)
@@ -73,9 +78,6 @@ class Line:
                 tags["bot"] = ""
             if self.client_tags:
                 tags.update(self.client_tags)
-        body = _bytes_of(self.body, caps)
-        if len(body) > MAX_BODY - 2:
-            body = _bytes_of(truncate_utf8(self.body, MAX_BODY - 2), caps)
         if not tags:
             return body + b"\r\n"
         return _bytes_of(format_tags(tags), caps) + body + b"\r\n"

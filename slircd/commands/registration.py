@@ -14,7 +14,6 @@ from slircd.commands.messaging import is_filtered
 from slircd.commands.metadata import send_own_metadata
 from slircd.commands.registry import Context, Phase, command
 from slircd.commands.server_info import send_isupport, send_lusers, send_motd
-from slircd.events.clock import format_timestamp
 from slircd.events.types import Event, MetadataSet
 from slircd.rules.account import login_events
 from slircd.rules.bouncer import decide_arriving_always_on, may_wait_for
@@ -418,8 +417,7 @@ def _welcome(ctx: Context) -> None:
     letters = mode_letters()
     ctx.reply(RPL_WELCOME, text=f"Welcome to the {ctx.config.server.network} Network, {user.source}")
     ctx.reply(RPL_YOURHOST, text=f"Your host is {server.server_name}, running version slircd-{version()}")
-    started = format_timestamp(server.started_s)
-    ctx.reply(RPL_CREATED, text=f"This server was started {started[:19].replace('T', ' ')} UTC")
+    ctx.reply(RPL_CREATED, text=f"This server was started {server.started_at[:19].replace('T', ' ')} UTC")
     ctx.reply(RPL_MYINFO, server.server_name, f"slircd-{version()}", *letters)
     send_isupport(ctx)
     send_lusers(ctx)

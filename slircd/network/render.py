@@ -410,13 +410,13 @@ def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
     service = out.server.channels.joined(channel.key, user.uid, stamp.timestamp)
     if service is None:
         return
-    lines = tuple(out.marked(_join_line(user, channel, stamp, caps), stamp) for caps in (0, EXTENDED_JOIN))
     away = out.line(user.uid, f"AWAY :{user.away}", stamp) if user.away is not None else None
     watching = out.watching(channel.key, user.uid)
     extended = [session for session in watching if session.caps & EXTENDED_JOIN]
     plain = [session for session in watching if not session.caps & EXTENDED_JOIN] if extended else watching
-    out.to_sessions(plain, lines[0])
-    out.to_sessions(extended, lines[1])
+    for caps, sessions in ((0, plain), (EXTENDED_JOIN, extended)):
+        if sessions:
+            out.to_sessions(sessions, out.marked(_join_line(user, channel, stamp, caps), stamp))
     if away is not None:
         told = [session for session in watching if session.caps & AWAY_NOTIFY and session.uid != user.uid]
         out.to_sessions(told, away)

@@ -20,7 +20,7 @@ from slircd.commands.capability import announce_changes, offered
 from slircd.commands.extensions import Extensions
 from slircd.commands.features import isupport_lines
 from slircd.events.bus import EventBus, Order
-from slircd.events.clock import WallClock
+from slircd.events.clock import WallClock, format_timestamp
 from slircd.events.interface import EventStore
 from slircd.events.types import SERVER, ServerStart, ServerStop
 from slircd.network.always_on import AlwaysOn
@@ -136,6 +136,8 @@ class IRCServer(MultiService):
         self.log_full = False
         """Whether so much waits for the log that nobody is admitted, and no client is read."""
         self.started_s = reactor.seconds()
+        self.started_at = format_timestamp(self.started_s)
+        """The same in the log's form."""
         self._wall = WallClock(reactor.seconds)
         # Random for each run, so that ids are unique across runs, too.
         self._msgid_prefix = f"{rng.getrandbits(80):020x}"

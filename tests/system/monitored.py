@@ -58,6 +58,7 @@ class Load(threading.Thread):
         staff = SocketClient(daemon).register("staff")
         staff.sends("OPER admin sesame", "JOIN #hall", "NS REGISTER secretword staff@example.org")
         staff.sends("CS REGISTER #hall")
+        staff.synchronise()  # whoever comes first is the channel's operator
         people = [SocketClient(daemon, tls=number % 3 == 0).register(f"p{number}") for number in range(12)]
         for person in people:
             person.sends("JOIN #hall")

@@ -458,6 +458,7 @@ def how_to_connect(plans: list[Plan], config: Config, file: str) -> str:
     if config.admin.enabled:
         scheme = "https" if config.admin.tls else "http"
         address = f"{scheme}://{config.admin.address}:{config.admin.port}"
+        lines.append(f"Look in a browser:      {address}/")
         lines.append(f"Ask the admin API:      curl -u admin:PASSWORD '{address}/admin/events?from=-1h'")
     log_file = make_url(config.database.url)
     if log_file.get_backend_name() == "sqlite":

@@ -58,6 +58,7 @@ mount --bind "$WORK" /mnt
 mount -t tmpfs tmpfs /var/lib
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
+mount -t tmpfs tmpfs /var/tmp
 mkdir -p /run/lock
 mount -t cgroup2 none /sys/fs/cgroup
 export SYSTEMD_UNIT_PATH=/opt/slircd/units container=test

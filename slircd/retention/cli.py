@@ -68,9 +68,16 @@ def on_a_log(function: F) -> F:
         except BrokenPipeError:
             sys.stderr.close()
         except tuple(kind for kind, _ in STATUS) as error:
-            _fail(str(error), next(status for kind, status in STATUS if isinstance(error, kind)))
+            _fail(_words(error), next(status for kind, status in STATUS if isinstance(error, kind)))
 
     return command  # type: ignore[return-value]
+
+
+def _words(error: Exception) -> str:
+    """What went wrong; of a file its name (where one was moved to) and the system's reason, without the number of the error."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename2 or error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _fail(text: str, status: int) -> NoReturn:

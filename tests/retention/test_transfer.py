@@ -133,6 +133,16 @@ class SQLiteTransfer(OnSQLite, TransferContract, unittest.TestCase):
         assert done.exit_code == 1
         assert "a server uses" in done.output
 
+    def test_file_that_cannot_be_opened(self) -> None:
+        """The file's name and the reason are said, and no number of an error."""
+        missing, url = self.folder / "missing.ndjson", self.new_url()
+        done = slircd("events", "import", "--db", url, str(missing))
+        assert (done.exit_code, done.output) == (1, f"slircd events: {missing}: No such file or directory\n")
+        write(url, ROWS)
+        done = slircd("events", "export", "--db", url, str(self.folder))
+        assert (done.exit_code, done.output) == (1, f"slircd events: {self.folder}: Is a directory\n")
+        assert not list(self.folder.parent.glob(f"{self.folder.name}.*"))
+
     def test_no_log(self) -> None:
         """What is no log is said so, with an exit status of its own."""
         for command in ("export", "stats", "prune"):

@@ -5,9 +5,11 @@
       passwords   threads for hashing
       network     replays the log, then serves; its children are users and channels
       listeners   one for each endpoint
+      plugins     each a process of its own
+      admin       the admin API and webhooks, if they are configured
+      lag         how late the reactor is, for the metrics beside them
       housekeeping  checkpoints, and the check that the state is the log
       retention     what is kept for how long, and erasure
-      plugins     each a process of its own
       signals     HUP
       manager     systemd is told that the server is up
 

@@ -466,7 +466,10 @@ def how_to_connect(plans: list[Plan], config: Config, file: str) -> str:
     if log_file.get_backend_name() == "sqlite":
         lines.append(f"Read the log:           sqlite3 {log_file.database} 'SELECT * FROM events LIMIT 20;'")  # noqa: S608  # shown, not run
         lines.append(f"Look at the past:       {beside('slircd-replay')} --db {log_file.database} --at -1m")
-    lines.append(f"Configure:              {beside('slircd')} config example > {file}, then restart")
+    if Path(file).exists():  # an example written there would take the place of what the operator has
+        lines.append(f"Check configuration:    {beside('slircd')} config check {file}, then kill -HUP {os.getpid()}")
+    else:
+        lines.append(f"Configure:              {beside('slircd')} config example > {file}, then restart")
     return "\n".join(lines)
 
 

@@ -26,6 +26,8 @@ from slircd.events.types import SERVER
 from slircd.replay.cli import MOMENT
 from slircd.state.feed import Damaged
 
+TABLE_WIDTH: Final = 200
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
@@ -149,7 +151,8 @@ def stats(where: Where, *, as_json: bool) -> None:
     table.add_row(
         "total", thousands(total.rows), thousands(total.bytes), total.first[:19], total.last[:19], style="bold"
     )
-    console = Console(soft_wrap=True, highlight=False)
+    # As wide as the table needs: on a narrow terminal, or in a pipe, rich would cut the times.
+    console = Console(soft_wrap=True, highlight=False, width=TABLE_WIDTH)
     console.print(table)
     if found.horizon is not None:
         console.print(f"the log begins at {found.horizon.timestamp[:19]}, behind event {found.horizon.event_id}")

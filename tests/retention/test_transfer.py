@@ -143,6 +143,15 @@ class SQLiteTransfer(OnSQLite, TransferContract, unittest.TestCase):
         assert (done.exit_code, done.output) == (1, f"slircd events: {self.folder}: Is a directory\n")
         assert not list(self.folder.parent.glob(f"{self.folder.name}.*"))
 
+    def test_stats_cut_nothing(self) -> None:
+        """Where the output is no wide terminal the times are whole all the same."""
+        url = self.new_url()
+        write(url, ROWS)
+        done = slircd("events", "stats", "--db", url)
+        assert done.exit_code == 0, done.output
+        assert "…" not in done.output
+        assert ROWS[0].timestamp[:19] in done.output
+
     def test_no_log(self) -> None:
         """What is no log is said so, with an exit status of its own."""
         for command in ("export", "stats", "prune"):

@@ -37,7 +37,8 @@ def health(file: Path | None, ready: bool) -> None:
     try:
         status, answer = _ask(admin, "/readyz" if ready else "/healthz")
     except (OSError, HTTPException) as error:
-        click.echo(f"{admin.address}:{admin.port} does not answer: {error}", err=True)
+        reason = getattr(error, "strerror", None) or error  # without the number of the error
+        click.echo(f"{admin.address}:{admin.port} does not answer: {reason}", err=True)
         sys.exit(1)
     click.echo(answer)
     sys.exit(status != 200)

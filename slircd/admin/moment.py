@@ -139,7 +139,7 @@ class Moments:
             return reconstructor.last_id, state
         # If an event cannot be applied the state is neither the old nor the new one, and is not kept.
         into = Replayed(self._kept.pop(earlier))
-        replay(reader.raw_rows(after_id=earlier, before_id=head.id + 1), into)
+        replay(reader.raw_rows(after_id=earlier, before_id=head.id + 1, for_replay=True), into)
         return head.id, into.state
 
 

@@ -149,7 +149,7 @@ class StateReconstructor:
                 f"the log begins at {first.timestamp}, after {timestamp}" if first.id else "the log is empty"
             )
         into = self._into(start.state)
-        rows = self._reader.raw_rows(after_id=start.position.id, before_id=head.id + 1)
+        rows = self._reader.raw_rows(after_id=start.position.id, before_id=head.id + 1, for_replay=True)
         with self._phase("replay"):
             _, self.skipped = replay(rows, into, skip_damaged=self._skip_damaged, each=self._each)
         # Whether it came from a checkpoint, whose own event may be pruned by now, is not to be seen.

@@ -105,7 +105,7 @@ class _Verifier:
         into = Replayed(self._begin(base))
         if base is not None:
             self._check(base, digest(into.state))
-        rows = self._in_order(self._reader.raw_rows(after_id=base.event_id if base is not None else 0))
+        rows = self._in_order(self._reader.raw_rows(after_id=base.event_id if base is not None else 0, for_replay=True))
         digests: list[str] = []
         pending: list[tuple[Any, ...]] = []
         for point in [*points, None]:
@@ -132,7 +132,7 @@ class _Verifier:
         after_id = base.event_id if base is not None else 0
         ends = [*(point.event_id for point in points), self._last_id]
         for index, end in enumerate(ends):
-            rows = self._reader.raw_rows(after_id=after_id, before_id=end + 1)
+            rows = self._reader.raw_rows(after_id=after_id, before_id=end + 1, for_replay=True)
             replay(rows, into, skip_damaged=self._skip_damaged, each=each)
             after_id = end
             if digest(into.state) != digests[index]:

@@ -96,7 +96,7 @@ def _replay(job: Replay) -> Outcome:
         before = reader.generation()
         start = reader.start(until_id=job.until_id, only_base=job.whole, ignored=ignored)
         into = Replayed(start.state)
-        replay(reader.raw_rows(after_id=start.position.id, before_id=job.until_id + 1), into)
+        replay(reader.raw_rows(after_id=start.position.id, before_id=job.until_id + 1, for_replay=True), into)
         # What was read while events were removed or rewritten may not fit together.
         if not before.quiet or reader.generation() != before:
             raise LogError(RETENTION_WORKS)

@@ -42,28 +42,30 @@ def feed(state: ServerState, rows: Iterable[tuple[Any, ...]]) -> int:
     go on behind the damage calls again with the rest of it.
     """
     handlers = _HANDLERS
-    applied = state.sequence
+    applied, moment = state.sequence, state.timestamp
     event_id = 0
-    for event_id, timestamp, sequence, event_type, actor_uid, target, payload, session_id in rows:
-        if sequence <= applied:
-            continue
-        try:
-            decode, applier = handlers[event_type]
-            if applier is not None:
-                event = decode(payload)
-                _set(event, "actor_uid", actor_uid)
-                _set(event, "target", target)
-                applier(state, event, Stamp(event_id, sequence, timestamp, session_id))
-            state.sequence = applied = sequence
-            state.timestamp = timestamp
-        except (ApplyError, LookupError, AttributeError, msgspec.MsgspecError):
-            # Once more, the long way: an older version is upcast there, and damage gets its words.
+    # Appliers go by the stamp, and none asks who acted; where the state is in the log is written once, at the end.
+    try:
+        for event_id, timestamp, sequence, event_type, actor_uid, target, payload, session_id in rows:
+            if sequence <= applied:
+                continue
             try:
-                event = decode_event(event_type, actor_uid, target, payload)
-                apply(state, event, Stamp(event_id, sequence, timestamp, session_id))
-            except (DecodeError, ApplyError) as error:
-                raise Damaged(event_id, str(error)) from None
-            applied = sequence
+                decode, applier = handlers[event_type]
+                if applier is not None:
+                    event = decode(payload)
+                    _set(event, "target", target)
+                    applier(state, event, Stamp(event_id, sequence, timestamp, session_id))
+                applied, moment = sequence, timestamp
+            except (ApplyError, LookupError, AttributeError, msgspec.MsgspecError):
+                # Once more, the long way: an older version is upcast there, and damage gets its words.
+                try:
+                    event = decode_event(event_type, actor_uid, target, payload)
+                    apply(state, event, Stamp(event_id, sequence, timestamp, session_id))
+                except (DecodeError, ApplyError) as error:
+                    raise Damaged(event_id, str(error)) from None
+                applied, moment = sequence, timestamp
+    finally:
+        state.sequence, state.timestamp = applied, moment
     return event_id
 
 

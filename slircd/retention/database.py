@@ -28,6 +28,9 @@ ADVISORY_LOCK: Final = int.from_bytes(b"slircd-r", "big", signed=True)
 TARGET_S: Final = 0.02
 """How long a transaction beside a running server is to take."""
 
+LOCK_PATIENCE_S: Final = 2.0
+"""How long a PostgreSQL log that another worker holds is asked for again."""
+
 FIRST_BATCH: Final = 100
 MOST: Final = 5_000
 
@@ -139,10 +142,14 @@ class Workplace:
                 ) from None
             return
         self._lock = self.engine.connect()
-        taken = self._lock.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}).scalar()
+        # The server frees a lock a moment after the session that held it has gone.
+        until = time.monotonic() + LOCK_PATIENCE_S
+        while not self._lock.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}).scalar():
+            self._lock.commit()
+            if time.monotonic() > until:
+                raise Busy(f"another `slircd events` works on {self.shown}")
+            time.sleep(0.05)
         self._lock.commit()
-        if not taken:
-            raise Busy(f"another `slircd events` works on {self.shown}")
 
     def _check_schema(self, connection: Connection) -> None:
         revision = current_revision(connection)

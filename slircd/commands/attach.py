@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 def user_to_share(ctx: Context, nick: str) -> User | None:
     """The user whom the client, which has proved to own an account, is a client of; None if it is to be a new one."""
-    login = ctx.session.pending_login
-    account = None if login is None else ctx.state.account_named(login[0])
+    account = ctx.server.accounts.pending(ctx.session)
     if account is None:
         return None
     return shared_user(ctx.state, ctx.config.bouncer, account, nick, ctx.server.users.node)
@@ -32,9 +31,9 @@ async def attach(ctx: Context, user: User, real_host: str) -> bool:
     session, server = ctx.session, ctx.server
     client = NewClient(real_host, session.address, session.secure)
     events = list(decide_attach(ctx.state, user.uid, client, most=ctx.config.bouncer.clients))
-    if session.pending_login is not None:
-        name, method = session.pending_login
-        events += list(login_events(ctx.state, user.uid, user.nick, name, method))[:1]
+    account, login = server.accounts.pending(session), session.pending_login
+    if account is not None and login is not None:
+        events += list(login_events(ctx.state, user.uid, user.nick, account.name, login.method))[:1]
     await ctx.emit(events)
     if session.is_closed:
         session.release(user.uid, "Connection closed")

@@ -184,14 +184,19 @@ async def nick(ctx: Context, wanted: str = "") -> None:
     await register_if_complete(ctx)
 
 
+def _own_account(ctx: Context) -> str | None:
+    """The key of the account that the client is logged in to, or will be as a user."""
+    is_user = ctx.session.is_registered
+    account = ctx.state.account_of(ctx.user) if is_user else ctx.server.accounts.pending(ctx.session)
+    return None if account is None else account.key
+
+
 def _check_held(ctx: Context, nick: str) -> None:
     """Raise ERR_UNAVAILRESOURCE if NickServ keeps the nick for its owner, who is somebody else."""
     owner = ctx.state.owner_of_nick(nick)
     if owner is None or not ctx.server.enforcement.holds(nick):
         return
-    login = ctx.session.pending_login
-    account = ctx.user.account if ctx.session.is_registered else login[0] if login is not None else None
-    if account is None or ctx.state.fold(account) != owner.key:
+    if _own_account(ctx) != owner.key:
         raise NumericError(ERR_UNAVAILRESOURCE, nick)
 
 
@@ -201,8 +206,7 @@ def _check_likeness(ctx: Context, nick: str) -> None:
     if known is None:
         return
     session, state = ctx.session, ctx.state
-    account = ctx.user.account if session.is_registered else session.pending_login[0] if session.pending_login else None
-    key = None if account is None else state.fold(account)
+    key = _own_account(ctx)
     owner = known.owner(nick, ((name, each.key) for each in state.accounts.values() for name in each.nicks.values()))
     taken = any(uid != session.uid for uid in known.holders(nick))
     if taken or (owner is not None and owner != key):
@@ -350,10 +354,9 @@ async def _share(ctx: Context, user: User, registration: Registration, real_host
 def _decide_arrival(ctx: Context, new: NewUser) -> Iterator[Event]:
     """The client becomes a user, logged in if it has proved to own an account that is still there."""
     yield from decide_connect(ctx.state, new)
-    login = ctx.session.pending_login
-    account = ctx.state.account_named(login[0]) if login is not None else None
+    login, account = ctx.session.pending_login, ctx.server.accounts.pending(ctx.session)
     if login is not None and account is not None:
-        yield from login_events(ctx.state, new.uid, new.nick, account.name, login[1])
+        yield from login_events(ctx.state, new.uid, new.nick, account.name, login.method)
         yield from decide_arriving_always_on(ctx.state, new.uid, new.nick, account, ctx.config.bouncer)
     registration = _registration(ctx)
     if registration.away:

@@ -36,6 +36,7 @@ from slircd.wire.numerics import ERR_INPUTTOOLONG, ERR_UNKNOWNCOMMAND, ERR_YOURE
 if TYPE_CHECKING:
     from slircd.network.listeners import ListenerInfo
     from slircd.network.server import IRCServer
+    from slircd.services.accounts import Login
     from slircd.services.sasl import Exchange
 
 txaio.use_twisted()
@@ -139,8 +140,8 @@ class Session:
         """The log-in that is going on."""
         self.sasl_mechanism = ""
         self.sasl_data = ""
-        self.pending_login: tuple[str, str] | None = None
-        """Account and method of a log-in before registration."""
+        self.pending_login: Login | None = None
+        """A log-in before registration; `Accounts.pending` says whether it still holds."""
         self.open_batch: OpenBatch | None = None
         """The multiline message that the client is sending."""
         self._last_line = now

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from slircd.config.sections import Accounts as AccountsSection
     from slircd.events.types import Event
     from slircd.network.server import IRCServer
+    from slircd.network.session import Session
     from slircd.state.model import Account, User
 
 txaio.use_twisted()
@@ -79,6 +80,14 @@ class ScramVerifier(NamedTuple):
     iterations: int
 
 
+class Login(NamedTuple):
+    """A client that is no user yet has proved to own an account: when its password was the `version`th of its name."""
+
+    key: str
+    method: str
+    version: int
+
+
 class _Code(msgspec.Struct):
     digest: str
     expires: float
@@ -96,6 +105,7 @@ class Accounts:
         self.mailer: Mailer | None = None
         self._run = run
         self._credentials: dict[tuple[str, str], str] = {}
+        self._versions: dict[str, int] = {}
         self.guessing = Guessing(
             server.reactor,
             per_address=config.failures_per_address,
@@ -106,6 +116,21 @@ class Accounts:
     def forget(self, key: str) -> None:
         """Nothing proves to own this account any more."""
         self._credentials = {known: value for known, value in self._credentials.items() if known[0] != key}
+        self._versions[key] = self.version(key) + 1
+
+    def version(self, key: str) -> int:
+        """Another number than before when who proved to own the account of this name has proved nothing any more.
+
+        That is so with a new password, and when the account is dropped; the name may be somebody else's by then.
+        """
+        return self._versions.get(key, 0)
+
+    def pending(self, session: Session) -> Account | None:
+        """The account that a client which is no user yet has proved to own, if that still holds."""
+        login = session.pending_login
+        if login is None or login.version != self.version(login.key):
+            return None
+        return self.server.state.accounts.get(login.key)
 
     def load(self, credentials: list[Credential]) -> None:
         """Take what the database has, at start."""
@@ -116,6 +141,8 @@ class Accounts:
     async def _emit(self, events: Any, credentials: list[Credential], origin: object | None = None) -> None:
         await self.server.bus.emit(events, origin, credentials)
         for account, kind, value in credentials:
+            if kind in ("", PASSWORD):
+                self._versions[account] = self.version(account) + 1
             if not kind:
                 self._credentials = {key: old for key, old in self._credentials.items() if key[0] != account}
             elif value is None:
@@ -139,6 +166,14 @@ class Accounts:
 
         hashed, verifier = await self._run(make)
         return [Credential(key, PASSWORD, hashed), Credential(key, SCRAM, verifier)]
+
+    async def _new_secrets_of(self, account: Account, password: str) -> list[Credential]:
+        """The same for an account that must not have changed hands meanwhile.  Raises AccountError if it has."""
+        version = self.version(account.key)
+        credentials = await self._secrets_of(account.key, password)
+        if version != self.version(account.key):
+            raise AccountError("TEMPORARILY_UNAVAILABLE", "The account has changed meanwhile, try again")
+        return credentials
 
     def scram_verifier(self, key: str) -> ScramVerifier:
         """The verifier of an account; for one that is not there a made-up one, so that nobody can tell."""
@@ -288,13 +323,13 @@ class Accounts:
         if account is None or not self._code_is_right(account.key, RESET, code):
             self.guessing.failed(ctx.session.address, "")
             raise AccountError("INVALID_CODE", "This is not the code that was mailed")
-        credentials = await self._secrets_of(account.key, prepared)
+        credentials = await self._new_secrets_of(account, prepared)
         credentials.append(Credential(account.key, RESET, None))
         await self._emit(decide_account_set(None, account, "password", ""), credentials)
 
     async def set_password(self, user: User, account: Account, password: str) -> None:
         """The owner sets a new password."""
-        credentials = await self._secrets_of(account.key, self.check_password(password))
+        credentials = await self._new_secrets_of(account, self.check_password(password))
         await self._emit(decide_account_set(user, account, "password", ""), credentials)
 
     async def set_email(self, user: User, account: Account, email: str) -> None:
@@ -323,9 +358,10 @@ class Accounts:
             prepared = str(get_profile("OpaqueString").enforce(password))
         except UnicodeEncodeError:
             prepared = ""
+        version = self.version(key)
         right = await self._run(lambda: verify_now(known, prepared))
         account = self.server.state.accounts.get(key)
-        if not right or not prepared or account is None:
+        if not right or not prepared or account is None or version != self.version(key):
             self.guessing.failed(address, key)
             raise AccountError("INVALID_CREDENTIALS", "Wrong account or password")
         self.guessing.succeeded(address, key)
@@ -344,15 +380,21 @@ class Accounts:
         return account
 
     async def log_in(self, ctx: Context, account: Account, method: str) -> None:
-        """Log a client in; one that is no user yet will be when it is.  Tells it so."""
+        """Log a client in; one that is no user yet will be when it is.  Tells it so.
+
+        Raises AccountError if the account is gone, or another one has its name.
+        """
         state = self.server.state
+        known = state.accounts.get(account.key)
+        if known is None or known.registered_at != account.registered_at:
+            raise AccountError("INVALID_CREDENTIALS", "Wrong account or password")
         user = state.users.get(ctx.session.uid)
         if user is not None:
             events: list[Event] = list(login_events(state, user.uid, user.nick, account.name, method))
             await self.server.bus.emit(events, ctx)
             await self.settle_always_on(account)
         else:
-            ctx.session.pending_login = (account.name, method)
+            ctx.session.pending_login = Login(account.key, method, self.version(account.key))
         source = f"{ctx.nick}!*@*" if user is None else user.source
         ctx.reply(RPL_LOGGEDIN, source, account.name, text=f"You are now logged in as {account.name}")
 

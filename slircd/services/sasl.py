@@ -99,10 +99,13 @@ class Scram:
         self._mechanism = mechanism
         self._server: Any = None
         self._key = ""
+        self._version = 0
         self._account: Account | None = None
 
     async def step(self, data: bytes) -> bytes | Account:
         if self._account is not None:
+            if self._version != self._accounts.version(self._key):
+                raise _invalid()
             return self._account
         try:
             text = data.decode()
@@ -127,12 +130,13 @@ class Scram:
         owner = state.account_named(name) or state.owner_of_nick(name)
         self._key = state.fold(name) if owner is None else owner.key
         self._accounts.check_guessing(self._session.address, self._key)
+        self._version = self._accounts.version(self._key)
         return self._accounts.scram_verifier(self._key)
 
     def _final(self, text: str) -> bytes:
         self._server.set_client_final(text)
         account = self._accounts.server.state.accounts.get(self._key)
-        if account is None:
+        if account is None or self._version != self._accounts.version(self._key):
             raise _invalid()
         self._accounts.guessing.succeeded(self._session.address, self._key)
         self._account = self._accounts.usable(account)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from slircd.commands.registry import Context, Phase, command
+from slircd.rules.lookup import sees_member
 from slircd.rules.metadata import (
     Owner,
     check_room,
@@ -116,8 +117,17 @@ def _followed(session: Session, owner: Owner) -> Iterator[Value]:
 def _of_channel(server: IRCServer, session: Session, channel: Channel) -> Iterator[Value]:
     yield from _followed(session, channel)
     if session.followed:
-        for uid in channel.members:
-            yield from _followed(session, server.state.users[uid])
+        for user in _seen_members(server, session, channel):
+            yield from _followed(session, user)
+
+
+def _seen_members(server: IRCServer, session: Session, channel: Channel) -> Iterator[User]:
+    """The members that NAMES shows: a list of who has some key is a list of who is there."""
+    sees_hidden = server.has_privilege(session.uid, "see-hidden")
+    for uid in channel.members:
+        user = server.state.users[uid]
+        if sees_member(channel, session.uid, user, sees_hidden=sees_hidden):
+            yield user
 
 
 def _of_everything(server: IRCServer, session: Session) -> Iterator[Value]:
@@ -125,7 +135,7 @@ def _of_everything(server: IRCServer, session: Session) -> Iterator[Value]:
     uids = {session.uid: None}
     for channel in state.channels_of(session.uid):
         yield from _followed(session, channel)
-        uids.update(dict.fromkeys(channel.members))
+        uids.update((user.uid, None) for user in _seen_members(server, session, channel))
     for nick in session.monitored.values():
         user = state.user_by_nick(nick)
         if user is not None:

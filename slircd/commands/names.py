@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from slircd.commands.markers import marker_of
 from slircd.events.clock import parse_timestamp
-from slircd.state.model import Channel, User
+from slircd.rules.lookup import sees_member
+from slircd.state.model import Channel
 from slircd.wire.capabilities import MULTI_PREFIX, NO_IMPLICIT_NAMES, READ_MARKER, SERVER_TIME, USERHOST_IN_NAMES
 from slircd.wire.line import Line
 from slircd.wire.message import MAX_BODY, wrap
@@ -24,23 +25,6 @@ if TYPE_CHECKING:
     from slircd.network.session import Session
 
 Send = Callable[[Line], None]
-
-
-def sees_member(channel: Channel, viewer: str, member: User, *, sees_hidden: bool = False) -> bool:
-    """Whether `viewer` may see that `member` is on the channel.
-
-    Invisible users (+i) show only to members; in an auditorium (+u) ordinary members show only to staff.
-    """
-    if viewer == member.uid or sees_hidden:
-        return True
-    if viewer not in channel.members and "i" in member.modes:
-        return False
-    return sees_in_auditorium(channel, viewer, member)
-
-
-def sees_in_auditorium(channel: Channel, viewer: str, member: User) -> bool:
-    """Whether the channel's mode u, if it has it, lets `viewer` see that `member` is there."""
-    return "u" not in channel.flags or bool(channel.members[member.uid]) or channel.has_any(viewer, "qaoh")
 
 
 def names_lines(server: IRCServer, session: Session, channel: Channel) -> list[str]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slircd.rules.history import Scope
     from slircd.state.model import ServerState
 
-COMING_AND_GOING: Final = (ev.ChannelJoin, ev.ChannelPart, ev.UserDisconnect, ev.UserNickChange)
+COMING_AND_GOING: Final = (ev.ChannelJoin, ev.ChannelPart, ev.ChannelKick, ev.UserDisconnect, ev.UserNickChange)
 
 
 def types_for(caps: int) -> frozenset[str]:

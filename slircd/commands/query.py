@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from slircd.commands.names import sees_in_auditorium, sees_member
 from slircd.commands.registry import Context, command, targets
 from slircd.commands.server_info import require_this_server
 from slircd.events.clock import parse_timestamp
-from slircd.rules.lookup import may_see_channel
+from slircd.rules.lookup import may_see_channel, sees_in_auditorium, sees_member
 from slircd.wire.capabilities import METADATA, METADATA_3, MULTI_PREFIX
 from slircd.wire.masks import matches_glob
 from slircd.wire.message import MAX_BODY, wrap
@@ -91,7 +90,13 @@ def _who_matches(ctx: Context, mask: str) -> Iterator[Pair]:
     pattern = "*" if mask == "0" else state.fold(mask)
     peers = state.peers_of(ctx.uid)
     for user in list(state.users.values()):
-        if "i" in user.modes and user.uid not in peers and user.uid != ctx.uid and not sees_hidden:
+        # Who shares an auditorium (+u) with somebody is a peer all the same, but is not seen there.
+        if (
+            "i" in user.modes
+            and user.uid != ctx.uid
+            and not sees_hidden
+            and (user.uid not in peers or _common_channel(ctx, user) is None)
+        ):
             continue
         server = ctx.server.server_of(user)
         texts: Iterable[str] = (user.nick, user.username, user.host, server, user.realname, user.source)

@@ -148,7 +148,7 @@ def decide_sajoin(state: ServerState, actor: str, nick: str, name: str, max_leng
 
 def decide_part(state: ServerState, uid: str, name: str, reason: str) -> Iterator[ev.Event]:
     """A user leaves a channel."""
-    channel = channel_named(state, name)
+    channel = visible_channel(state, name, uid)
     require_member(channel, uid)
     yield _part_event(channel, state.users[uid], state.users[uid], reason)
 
@@ -186,7 +186,7 @@ def decide_kick(
     state: ServerState, actor: str, name: str, nick: str, reason: str, *, override: bool = False
 ) -> Iterator[ev.Event]:
     """A member is removed; by staff, and never by somebody who stands lower."""
-    channel = channel_named(state, name)
+    channel = visible_channel(state, name, actor, sees_hidden=override)
     if not override:
         require_member(channel, actor)
         require_staff(channel, actor)
@@ -245,11 +245,9 @@ def decide_invite(
 
 def check_knock(state: ServerState, uid: str, name: str) -> Channel:
     """The channel that `uid` may ask for an invitation to; raises the numeric that says why not."""
-    channel = channel_named(state, name)
+    channel = visible_channel(state, name, uid)
     if uid in channel.members:
         raise NumericError(ERR_KNOCKONCHAN, channel.name)
-    if "s" in channel.flags:
-        raise NumericError(ERR_NOSUCHCHANNEL, name)
     if not channel.flags & {"i"} and not channel.params.keys() & {"k"}:
         raise NumericError(ERR_CHANOPEN, channel.name)
     if "K" in channel.flags:

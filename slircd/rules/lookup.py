@@ -68,6 +68,23 @@ def may_see_channel(channel: Channel, uid: str, *, sees_hidden: bool = False) ->
     return uid in channel.members or sees_hidden or not channel.flags & {"s", "p"}
 
 
+def sees_member(channel: Channel, viewer: str, member: User, *, sees_hidden: bool = False) -> bool:
+    """Whether `viewer` may see that `member` is on the channel.
+
+    Invisible users (+i) show only to members; in an auditorium (+u) ordinary members show only to staff.
+    """
+    if viewer == member.uid or sees_hidden:
+        return True
+    if viewer not in channel.members and "i" in member.modes:
+        return False
+    return sees_in_auditorium(channel, viewer, member)
+
+
+def sees_in_auditorium(channel: Channel, viewer: str, member: User) -> bool:
+    """Whether the channel's mode u, if it has it, lets `viewer` see that `member` is there."""
+    return "u" not in channel.flags or bool(channel.members[member.uid]) or channel.has_any(viewer, "qaoh")
+
+
 def require_member(channel: Channel, uid: str) -> None:
     """Raise ERR_NOTONCHANNEL unless `uid` is on the channel."""
     if uid not in channel.members:

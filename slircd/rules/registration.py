@@ -12,13 +12,14 @@ from slircd.events import types as ev
 from slircd.rules.account import AccountError
 from slircd.rules.bans import matches_entry
 from slircd.rules.history import history_seconds
-from slircd.rules.lookup import channel_named
+from slircd.rules.lookup import channel_named, may_see_channel
 from slircd.rules.modes import parse_lock
 from slircd.state.access import CHANSERV, FLAGS, TEMPLATES, flags_of, granted_modes
 from slircd.state.model import Account, Channel, Registration, ServerState, User
 from slircd.wire.extbans import parse_extban
 from slircd.wire.masks import canonical_mask
 from slircd.wire.modes import CHANNEL_MODES, Change, Kind, format_changes
+from slircd.wire.numerics import ERR_NOSUCHCHANNEL, NumericError
 
 ON_OFF: Final[dict[str, str]] = {
     "keeptopic": "the topic stays when everybody leaves (default ON)",
@@ -53,9 +54,22 @@ def denied(channel: Channel, flags: str) -> AccountError:
     return AccountError("ACCESS_DENIED", f"You need the flag {words} on {channel.name}.")
 
 
-def registered_channel(state: ServerState, name: str) -> tuple[Channel, Registration]:
-    """A registered channel and its registration.  Raises AccountError or ERR_NOSUCHCHANNEL."""
+def known_channel(state: ServerState, name: str, user: User, *, override: bool = False) -> Channel:
+    """The channel of this name; raises ERR_NOSUCHCHANNEL also where `user` may not know of it.
+
+    Members may know of a hidden channel, and who has flags there.
+    """
     channel = channel_named(state, name)
+    if not may_see_channel(channel, user.uid, sees_hidden=override) and not flags_of(state, channel, user):
+        raise NumericError(ERR_NOSUCHCHANNEL, name)
+    return channel
+
+
+def registered_channel(
+    state: ServerState, name: str, user: User, *, override: bool = False
+) -> tuple[Channel, Registration]:
+    """A registered channel that `user` may know of, and its registration.  Raises AccountError or ERR_NOSUCHCHANNEL."""
+    channel = known_channel(state, name, user, override=override)
     if channel.registration is None:
         raise AccountError("NOT_REGISTERED", f"{channel.name} is not registered.")
     return channel, channel.registration
@@ -74,7 +88,7 @@ def decide_chan_register(
     state: ServerState, user: User, account: Account, name: str, max_channels: int
 ) -> Iterator[ev.Event]:
     """An operator of a channel registers it to its account."""
-    channel = channel_named(state, name)
+    channel = known_channel(state, name, user)
     if channel.registration is not None:
         raise AccountError("REGISTERED", f"{channel.name} is registered already.")
     if not channel.has_any(user.uid, CHANNEL_MODES.at_least("o")):
@@ -91,7 +105,7 @@ def decide_chan_register(
 
 def decide_chan_drop(state: ServerState, user: User, name: str, *, override: bool) -> Iterator[ev.Event]:
     """The founder gives a channel up."""
-    channel, registration = registered_channel(state, name)
+    channel, registration = registered_channel(state, name, user, override=override)
     account = state.account_of(user)
     if not override and (account is None or account.key != registration.founder):
         raise AccountError("ACCESS_DENIED", "Only the founder may do that.")
@@ -147,7 +161,7 @@ def decide_flags(
     state: ServerState, user: User, name: str, word: str, change: str, reason: str = "", *, override: bool = False
 ) -> Iterator[ev.Event]:
     """The access flags of an account or a mask are changed; who does it must have them, and f; F is the founder's."""
-    channel, registration = registered_channel(state, name)
+    channel, registration = registered_channel(state, name, user, override=override)
     entry = entry_name(state, word)
     key = state.fold(entry)
     access = registration.access.get(key)
@@ -226,7 +240,7 @@ def decide_chan_set(
     state: ServerState, user: User, name: str, setting: str, value: str, *, override: bool = False
 ) -> Iterator[ev.Event]:
     """A setting of a registered channel is changed: by who has flag s, founder and successor by the founder."""
-    channel, registration = registered_channel(state, name)
+    channel, registration = registered_channel(state, name, user, override=override)
     account = state.account_of(user)
     if setting in ("founder", "successor"):
         if not override and (account is None or account.key != registration.founder):
@@ -343,7 +357,7 @@ def decide_give(
     state: ServerState, user: User, name: str, change: Change, nicks: list[str], *, override: bool = False
 ) -> Iterator[ev.Event]:
     """ChanServ gives members a prefix mode, or takes it."""
-    channel, _ = registered_channel(state, name)
+    channel, _ = registered_channel(state, name, user, override=override)
     require_flag(state, channel, user, GIVES[change.mode], override=override)
     deltas: list[ev.ModeDelta] = []
     for nick in nicks or [user.nick]:
@@ -360,7 +374,7 @@ def decide_cs_kick(
     state: ServerState, user: User, name: str, nick: str, reason: str, *, override: bool = False
 ) -> Iterator[ev.Event]:
     """ChanServ removes a member, who must not have more rights than who asks."""
-    channel, _ = registered_channel(state, name)
+    channel, _ = registered_channel(state, name, user, override=override)
     require_flag(state, channel, user, "r", override=override)
     member = state.user_by_nick(nick)
     if member is None or member.uid not in channel.members:
@@ -374,7 +388,7 @@ def decide_cs_kick(
 
 def decide_cs_invite(state: ServerState, user: User, name: str, nick: str) -> Iterator[ev.Event]:
     """ChanServ invites who has flag i, or somebody for it."""
-    channel, _ = registered_channel(state, name)
+    channel, _ = registered_channel(state, name, user)
     require_flag(state, channel, user, "i")
     invited = state.user_by_nick(nick or user.nick)
     if invited is None:
@@ -392,7 +406,7 @@ def _unban(channel: Channel, nick: str, mode: str, mask: str) -> ev.ChannelBanRe
 
 def decide_unban(state: ServerState, user: User, name: str, who: str) -> Iterator[ev.Event]:
     """ChanServ takes off every ban that hits somebody, or a ban itself."""
-    channel, _ = registered_channel(state, name)
+    channel, _ = registered_channel(state, name, user)
     require_flag(state, channel, user, "r")
     victim = state.user_by_nick(who or user.nick)
     if victim is None:
@@ -409,7 +423,7 @@ def decide_unban(state: ServerState, user: User, name: str, who: str) -> Iterato
 
 def decide_ban(state: ServerState, user: User, name: str, who: str) -> Iterator[ev.Event]:
     """ChanServ bans a mask, or a user's host."""
-    channel, _ = registered_channel(state, name)
+    channel, _ = registered_channel(state, name, user)
     require_flag(state, channel, user, "r")
     victim = state.user_by_nick(who)
     mask = f"*!*@{victim.host}" if victim is not None else canonical_mask(who)
@@ -421,7 +435,7 @@ def decide_ban(state: ServerState, user: User, name: str, who: str) -> Iterator[
 
 def decide_clear(state: ServerState, user: User, name: str, what: str, *, override: bool = False) -> Iterator[ev.Event]:
     """ChanServ empties a list, takes off modes or prefixes, or removes everybody."""
-    channel, registration = registered_channel(state, name)
+    channel, registration = registered_channel(state, name, user, override=override)
     require_flag(state, channel, user, "R", override=override)
     if what in LIST_OF:
         for item in channel.entries(LIST_OF[what]).values():
@@ -459,7 +473,7 @@ def _strip(state: ServerState, channel: Channel, user: User, letters: str) -> It
 
 def decide_recover(state: ServerState, user: User, name: str, *, override: bool = False) -> Iterator[ev.Event]:
     """A channel is taken back: nobody else is staff, nothing keeps who asks out, and it is an operator."""
-    channel, _ = registered_channel(state, name)
+    channel, _ = registered_channel(state, name, user, override=override)
     require_flag(state, channel, user, "R", override=override)
     yield from _strip(state, channel, user, "qaoh")
     deltas = [ev.ModeDelta("-", mode) for mode in "im" if mode in channel.flags]
@@ -482,7 +496,7 @@ def decide_cs_topic(
     state: ServerState, user: User, name: str, topic: str, *, override: bool = False
 ) -> Iterator[ev.Event]:
     """ChanServ sets the topic for who has flag t."""
-    channel, _ = registered_channel(state, name)
+    channel, _ = registered_channel(state, name, user, override=override)
     require_flag(state, channel, user, "t", override=override)
     yield ev.ChannelTopicChange(
         actor_uid=CHANSERV,
@@ -496,7 +510,7 @@ def decide_cs_topic(
 
 def decide_sync(state: ServerState, user: User, name: str) -> Iterator[ev.Event]:
     """Members get the modes that the access list gives them."""
-    channel, _ = registered_channel(state, name)
+    channel, _ = registered_channel(state, name, user)
     require_flag(state, channel, user, "R")
     for uid, modes in channel.members.items():
         yield from granted_modes(state, channel, state.users[uid], modes)

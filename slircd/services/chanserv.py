@@ -32,10 +32,12 @@ from slircd.services.dispatch import Refused, Service, ServiceContext
 from slircd.services.restoring import CannotRestore, restore_channel
 from slircd.state.access import CHANSERV, FLAGS, TEMPLATES, flags_of
 from slircd.state.apply import Stamp
-from slircd.state.describe import describe, who
+from slircd.state.describe import describe, shown_setting, who
+from slircd.state.model import Channel, Registration
 from slircd.wire.masks import matches_glob, matches_mask
 from slircd.wire.message import truncate_utf8
 from slircd.wire.modes import CHANNEL_MODES, Change
+from slircd.wire.numerics import NumericError
 
 chanserv: Final = Service("ChanServ", CHANSERV, "ChanServ keeps channels: their owners, access lists and settings.")
 
@@ -49,6 +51,12 @@ CONFIRM_S: Final = 300
 
 def _override(ctx: ServiceContext) -> bool:
     return ctx.ctx.has_privilege("override")
+
+
+def _registered(ctx: ServiceContext, name: str) -> tuple[Channel, Registration]:
+    """A registered channel that who asks may know of."""
+    sees_hidden = _override(ctx) or ctx.ctx.has_privilege("see-hidden")
+    return registered_channel(ctx.state, name, ctx.ctx.user, override=sees_hidden)
 
 
 # --- registration -------------------------------------------------------------------------------------------------
@@ -83,15 +91,16 @@ async def info(ctx: ServiceContext, name: str) -> None:
 
     Shows what is known of a registered channel.
     """
-    channel, registration = registered_channel(ctx.state, name)
-    mine = bool(flags_of(ctx.state, channel, ctx.ctx.user)) or ctx.ctx.has_privilege("see-hidden")
+    channel, registration = _registered(ctx, name)
+    flags = flags_of(ctx.state, channel, ctx.ctx.user)
+    mine = bool(flags) or ctx.ctx.has_privilege("see-hidden")
     ctx.reply(f"{channel.name}, registered {registration.registered_at[:19].replace('T', ' ')} UTC")
     if registration.is_set("private") and not mine:
         return
     founder = ctx.state.accounts.get(registration.founder)
     ctx.reply(f"Founder: {founder.name if founder is not None else registration.founder}")
     for setting, value in sorted(registration.settings.items()):
-        ctx.reply(f"{setting.upper()}: {value}")
+        ctx.reply(f"{setting.upper()}: {value if 's' in flags else shown_setting(setting, value)}")
     if channel.topic is not None and ("s" not in channel.flags or mine):
         ctx.reply(f"Topic: {channel.topic.text} (by {channel.topic.set_by})")
 
@@ -125,7 +134,7 @@ async def flags(ctx: ServiceContext, name: str, entry: str = "", change: str = "
 
     Shows or changes the access list; letters are Atheme's, changes such as +ov-t, or VOP, HOP, AOP, SOP.
     """
-    channel, registration = registered_channel(ctx.state, name)
+    channel, registration = _registered(ctx, name)
     override = _override(ctx)
     if change:
         await ctx.emit(decide_flags(ctx.state, ctx.ctx.user, name, entry, change, override=override))
@@ -190,7 +199,7 @@ async def akick(ctx: ServiceContext, name: str, action: str, entry: str = "", re
 
     Keeps people out of a channel.
     """
-    channel, registration = registered_channel(ctx.state, name)
+    channel, registration = _registered(ctx, name)
     verb = action.upper()
     override = _override(ctx)
     if verb == "LIST":
@@ -216,7 +225,7 @@ async def status(ctx: ServiceContext, name: str, nick: str = "") -> None:
 
     Shows which flags you, or somebody, have on a channel.
     """
-    channel, _ = registered_channel(ctx.state, name)
+    channel, _ = _registered(ctx, name)
     user = ctx.state.user_by_nick(nick) if nick else ctx.ctx.user
     if user is None:
         raise Refused(f"There is no {nick}.")
@@ -231,7 +240,7 @@ async def why(ctx: ServiceContext, name: str, nick: str = "") -> None:
 
     Shows which entries of the access list, set by whom and when, give somebody its flags.
     """
-    channel, registration = registered_channel(ctx.state, name)
+    channel, registration = _registered(ctx, name)
     user = ctx.state.user_by_nick(nick) if nick else ctx.ctx.user
     if user is None:
         raise Refused(f"There is no {nick}.")
@@ -386,7 +395,7 @@ async def history(ctx: ServiceContext, name: str, since: str = "") -> None:
 
     Shows who set which mode, topic, ban and flag when; the newest ones, or those since a time such as -2h.
     """
-    channel, _ = registered_channel(ctx.state, name)
+    channel, _ = _registered(ctx, name)
     require_flag(ctx.state, channel, ctx.ctx.user, "A", override=_override(ctx))
     count = int(since[:6]) if since.isascii() and since.isdigit() else HISTORY_DEFAULT if not since else HISTORY_LIMIT
     start = "" if not since or since.isdigit() else _moment(ctx, since)
@@ -417,12 +426,13 @@ async def restore(ctx: ServiceContext, name: str, time: str, confirm: str = "") 
     Shows how a channel differs from what it was at a time; with CONFIRM gives topic, modes, lists and access back.
     """
     staff = _override(ctx)
-    channel = ctx.state.channel_by_name(name)
-    registration = channel.registration if channel is not None else None
-    if registration is None and not staff:
-        raise Refused(f"{name} is not registered.")
-    if registration is not None and registration.founder != ctx.account.key and not staff:
-        raise Refused("Only the founder may do that.")
+    if not staff:
+        try:
+            _, registration = _registered(ctx, name)
+        except NumericError:
+            raise Refused(f"{name} is not registered.") from None
+        if registration.founder != ctx.account.key:
+            raise Refused("Only the founder may do that.")
     user = ctx.ctx.user
     pending = ctx.server.pending_restores
     now_s = ctx.server.reactor.seconds()

@@ -201,7 +201,13 @@ async def info(ctx: ServiceContext, name: str = "") -> None:
     if account.is_set("private") and not (mine or staff):
         return
     ctx.reply(f"Nicks: {', '.join(account.nicks.values())}")
-    online = [user.nick for user in ctx.state.users_of_account(account.key)]
+    peers = ctx.state.peers_of(ctx.ctx.uid)
+    # Who asks for a nick of the account learns that it is online (ISON); under which other nicks it is, it does not.
+    online = [
+        user.nick
+        for user in ctx.state.users_of_account(account.key)
+        if mine or staff or "i" not in user.modes or user.uid in peers or ctx.state.fold(user.nick) in account.nicks
+    ]
     ctx.reply(f"Online as: {', '.join(online) or 'nobody'}")
     if mine:
         email = ctx.server.accounts.email_of(account)

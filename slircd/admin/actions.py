@@ -43,13 +43,14 @@ from slircd.wire.modes import CHANNEL_MODES, Change, parse_changes
 
 MAX_REASON: Final = 200
 
-Word = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x20,]+$")]
+# Patterns end with (?![\s\S]), not with $, which would let a last LF pass.
+Word = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x20,]+(?![\s\S])")]
 """One word of IRC: no spaces, no commas, no control characters."""
 
-Words = Annotated[str, Meta(max_length=390, pattern=r"^[^\x00-\x1f]*$")]
+Words = Annotated[str, Meta(max_length=390, pattern=r"^[^\x00-\x1f]*(?![\s\S])")]
 """A text that fits into one line."""
 
-Said = Annotated[str, Meta(min_length=1, max_length=390, pattern=r"^[^\x00-\x1f]+$")]
+Said = Annotated[str, Meta(min_length=1, max_length=390, pattern=r"^[^\x00-\x1f]+(?![\s\S])")]
 
 
 class RecordedEvent(msgspec.Struct, kw_only=True):

@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from slircd.admin.errors import HTTPError
 from slircd.admin.tokens import SESSION_PREFIX, Session, Sessions, Tokens
 from slircd.security.guessing import Guessing
@@ -49,6 +52,8 @@ class Authenticator:
         self._tokens = tokens
         self._key = token_bytes(32)
         self._verified: dict[bytes, float] = {}
+        self._checking: dict[bytes, list[Deferred[bool]]] = {}
+        """Who waits for a password that is being checked: many requests at once are one try."""
         self._guessing = Guessing(clock, per_address=10, per_account=10**9, window_s=600)
         self.sessions = Sessions(clock.seconds)
 
@@ -82,9 +87,9 @@ class Authenticator:
         user = self._users().get(name)
         if self._guessing.refuses(address, name):
             raise HTTPError(429, "Too many wrong passwords from your address, try again later", headers=LATER)
-        hashed = user.password_hash if user is not None else None
-        if user is None or hashed is None or not await self._is_right(name, hashed, password):
-            self._guessing.failed(address, name)
+        # Who is no user is checked, too, so that the time that it takes tells nobody who is one.
+        hashed = (user.password_hash if user is not None else None) or self._any_hash()
+        if not await self._is_right(address, name, hashed, password) or user is None or user.password_hash is None:
             raise HTTPError(401, "Wrong user or password", headers=CHALLENGE)
         self._guessing.succeeded(address, name)
         return Caller(name, user.role, "basic")
@@ -105,18 +110,32 @@ class Authenticator:
             self._guessing.failed(address, "")
         raise HTTPError(401, "This token is not good, or no longer", headers=CHALLENGE)
 
-    async def _is_right(self, name: str, hashed: str, password: str) -> bool:
-        now = self._clock.seconds()
+    def _any_hash(self) -> str:
+        """The hash of some user."""
+        return next((user.password_hash for user in self._users().values() if user.password_hash), "")
+
+    async def _is_right(self, address: str, name: str, hashed: str, password: str) -> bool:
         # The hash is part of the key: a password that was changed is not remembered as right.
         key = hmac.digest(self._key, f"{name}\0{hashed}\0{password}".encode(), "sha256")
-        if self._verified.get(key, 0.0) > now:
+        if self._verified.get(key, 0.0) > self._clock.seconds():
             return True
-        if not await self._passwords.verify(hashed, password):
-            return False
-        if len(self._verified) >= MAX_REMEMBERED:
-            self._verified.clear()
-        self._verified[key] = now + REMEMBER_S
-        return True
+        own: Deferred[bool] = Deferred()
+        waiting = self._checking.setdefault(key, [])
+        waiting.append(own)
+        if len(waiting) == 1:
+            # Counted before it is known to be wrong: tries that are under way at once must not all slip through.
+            self._guessing.failed(address, name)
+            self._passwords.verify(hashed, password).addBoth(self._checked, key)
+        return await own
+
+    def _checked(self, result: Any, key: bytes) -> None:
+        if result is True:
+            if len(self._verified) >= MAX_REMEMBERED:
+                self._verified.clear()
+            self._verified[key] = self._clock.seconds() + REMEMBER_S
+        for each in self._checking.pop(key):
+            if not each.called:  # whoever waited may be gone
+                (each.errback if isinstance(result, Failure) else each.callback)(result)
 
 
 LATER: Final = {"Retry-After": "600"}

@@ -15,7 +15,7 @@ from slircd.admin.query import Body
 from slircd.admin.routes import route
 from slircd.commands.extensions import Manager, ManagerError
 
-PluginName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$", description="The plugin's name")]
+PluginName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}(?![\s\S])", description="The plugin's name")]
 
 
 class PluginView(msgspec.Struct, kw_only=True):

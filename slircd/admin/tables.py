@@ -63,7 +63,9 @@ class SideTables:
     @property
     def _opened(self) -> Engine:
         if self._engine is None:
-            self._engine = create_engine(self._url, pool_pre_ping=self._url.get_backend_name() != "sqlite")
+            self._engine = create_engine(
+                self._url, pool_pre_ping=self._url.get_backend_name() != "sqlite", hide_parameters=True
+            )
             if self._url.get_backend_name() == "sqlite":
                 event.listen(self._engine, "connect", _set_up_sqlite)
         return self._engine

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy.engine import URL, make_url
@@ -22,6 +25,15 @@ def parse_url(text: str) -> URL:
             f"{url.drivername!r} is no database for a log: sqlite:///PATH, or postgresql+psycopg://USER@HOST/NAME"
         )
     return url.set(drivername=wanted)
+
+
+def make_private(path: str | Path) -> None:
+    """Make the file of a new SQLite database, for its owner's eyes: it has hashes of passwords, addresses and e-mail.
+
+    Its WAL gets the same mode.  One that is there already keeps the mode that its operator gave it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def words_of(error: BaseException) -> str:

@@ -30,7 +30,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from slircd.events import checkpoints
-from slircd.events.database import parse_url, words_of
+from slircd.events.database import make_private, parse_url, words_of
 from slircd.events.history import SQLHistoryReader
 from slircd.events.interface import Start, ignore_commit, ignore_text
 from slircd.events.migrate import SchemaError, ensure_schema
@@ -165,6 +165,7 @@ class SQLStore:
             file.close()
             raise StoreError(f"the log {path} is in use by another slircd (it holds {path}.lock)") from None
         self._lock_file = file
+        make_private(path)
 
     @property
     def _shown_url(self) -> str:
@@ -523,7 +524,7 @@ def _parse_url(text: str) -> URL:
 
 
 def _make_engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+    engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite", hide_parameters=True)
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
     return engine

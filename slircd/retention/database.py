@@ -188,8 +188,8 @@ class Workplace:
 def make_engine(url: URL) -> Engine:
     """An engine with the settings of work beside a server: patient, and deleted bytes are overwritten."""
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(url, hide_parameters=True)
     event.listen(engine, "connect", _set_up_sqlite)
     return engine
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from slircd.events.database import make_private
 from slircd.events.migrate import SchemaError, ensure_schema
 from slircd.events.reader import ForeignSchema, NoLog, log_url
 from slircd.events.schema import CHECKPOINTS, CREDENTIALS, EVENTS
@@ -34,6 +35,7 @@ def new_log(location: str) -> Iterator[Connection]:
             if path is not None:
                 lock = stack.enter_context(Path(f"{path}.lock").open("ab"))
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                make_private(path)
             connection = stack.enter_context(engine.connect())
             if path is None:
                 free = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}).scalar()

@@ -41,6 +41,11 @@ MAX_ADDRESSES: Final = 4
 
 _NAT64: Final = ip_network("64:ff9b::/96")
 
+_NOT_PUBLIC: Final = tuple(
+    ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "fec0::/10", "3fff::/20", "5f00::/16")
+)
+"""What `is_global` of some versions of Python takes for public: special, 6to4 relays, site-local, examples, SRv6."""
+
 
 class OutgoingError(Exception):
     """A request was not made, or not answered; the text says why."""
@@ -67,6 +72,8 @@ def is_public(text: str) -> bool:
             return is_public(str(inner))
         if ip.teredo is not None:
             return False
+    if any(ip in network for network in _NOT_PUBLIC):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 

@@ -59,6 +59,15 @@ class Actions(AdminTestCase):
         self.assertEqual(self.done("sapart", channel="#c", nick="ann"), ["admin.action", "channel.part"])
         self.assertEqual(self.world.state.channels["#c"].topic.set_by, "admin!admin@services")
 
+    def test_a_text_is_one_line(self) -> None:
+        """No line end gets through, the last character included."""
+        self.on_channel("#c", "@ann")
+        for body in ({"topic": "x\n"}, {"topic": "x\r\nQUIT"}, {"topic": "x\0"}, {"channel": "#c\n", "topic": "x"}):
+            with self.subTest(body):
+                self.assertEqual(self.do("topic", **{"channel": "#c", **body}).status, 400)
+        self.assertEqual(self.do("kick", channel="#c", nick="ann", reason="x\n").status, 400)
+        self.assertEqual(self.do("announce", text="x\n").status, 400)
+
     def test_a_key_is_in_no_action(self) -> None:
         """What was asked is recorded without the key; the answer does not repeat it either."""
         self.on_channel("#c", "@ann")

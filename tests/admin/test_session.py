@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from twisted.internet.defer import Deferred, ensureDeferred
 
 from slircd.admin.tokens import SESSION_S, new_token
 from slircd.cli import main
@@ -47,6 +50,51 @@ class Sessions(AdminTestCase):
         for _ in range(20):
             self.assertEqual(self.ask("/admin/whoami", "session_old").status, 401)
         self.assertEqual(self.ask("/admin/whoami").status, 200)
+
+
+class Passwords(AdminTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.hashing: list[Deferred[bool]] = []
+        self.authenticator._passwords = self
+
+    def verify(self, _hashed: str, _password: str) -> Deferred[bool]:
+        """A check that takes until its Deferred is fired."""
+        self.hashing.append(Deferred())
+        return self.hashing[-1]
+
+    def tries(self, who: str, times: int = 1) -> list[list[Any]]:
+        """What becomes of log-ins that are all under way at once: nothing yet, a caller, or a status."""
+        header = "Basic " + b64encode(who.encode()).decode()
+        found: list[list[Any]] = []
+        for _ in range(times):
+            results: list[Any] = []
+            asked = ensureDeferred(self.authenticator.identify(header, "192.0.2.9"))
+            asked.addErrback(lambda failure: failure.value.status).addCallback(results.append)
+            found.append(results)
+        return found
+
+    def test_nobody_takes_as_long(self) -> None:
+        """A name that is none is checked against a hash, too: the time that it takes says nothing."""
+        [nobody] = self.tries("nosuch:sesame")
+        self.assertEqual((nobody, len(self.hashing)), ([], 1))
+        self.hashing[0].callback(True)
+        self.assertEqual(nobody, [401])
+
+    def test_tries_at_once(self) -> None:
+        """Ten wrong passwords are the limit, also for who tries fifty before the first is checked."""
+        found = [each for number in range(50) for each in self.tries(f"admin:guess{number}")]
+        self.assertEqual(len(self.hashing), 10)
+        for waiting in self.hashing:
+            waiting.callback(False)
+        self.assertEqual(found, [[401]] * 10 + [[429]] * 40)
+
+    def test_requests_at_once(self) -> None:
+        """Many requests of a page with the right password are one try."""
+        found = self.tries("admin:sesame", 30)
+        self.assertEqual(len(self.hashing), 1)
+        self.hashing[0].callback(True)
+        self.assertEqual({results[0].name for results in found}, {"admin"})
 
 
 class Tokens(AdminTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from slircd.events.memory import MemoryStore
 from slircd.events.migrate import SchemaError, migrations_folder, upgrade_with_alembic
@@ -168,6 +170,20 @@ class SQLiteTests(StoreContract, unittest.TestCase):
         with self.store._opened.connect() as connection:
             assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
             assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+
+    def test_is_private(self) -> None:
+        """A new database, and its WAL, is for its owner alone, whatever the umask is."""
+        self.store.append([row(1)])
+        self.store.close()
+        self.opened()
+        for suffix in ("", "-wal", "-shm"):
+            assert stat.S_IMODE(Path(f"{self.path}{suffix}").stat().st_mode) == 0o600
+
+    def test_errors_have_no_values(self) -> None:
+        """What a statement was given (hashes, e-mail addresses) is not in the error that reaches the process log."""
+        with self.store._opened.connect() as connection, pytest.raises(SQLAlchemyError) as caught:
+            connection.execute(text("INSERT INTO nowhere VALUES (:secret)"), {"secret": "ann@example.org"})
+        assert "ann@example.org" not in str(caught.value)
 
     def test_one_daemon_per_log(self) -> None:
         """A second store on the same file is refused, in this process and in another."""

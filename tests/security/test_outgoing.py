@@ -170,6 +170,13 @@ def test_urls_that_are_refused(url: str) -> None:
         ("2001:0:1::1", False),
         ("::", False),
         ("fe80::1%eth0", False),
+        ("fec0::1", False),
+        ("3fff::1", False),
+        ("5f00::1", False),
+        ("192.0.0.8", False),
+        ("192.88.99.1", False),
+        ("::127.0.0.1", False),
+        ("64:ff9b:1::7f00:1", False),
     ],
 )
 def test_public_addresses(address: str, public: bool) -> None:

@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.installed
 
-.PHONY: run test lint clients clean
+.PHONY: run test lint audit lock clients clean
 
 run: $(READY)
 	$(BIN)/twistd -n slircd
@@ -18,9 +18,19 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml slircd
 	mkdir -p build && rm -f build/check.db
 	$(BIN)/alembic -x url=sqlite:///build/check.db upgrade head
 	$(BIN)/alembic -x url=sqlite:///build/check.db check
+
+# Known vulnerabilities of what deploy/requirements.txt names.
+audit: $(READY)
+	$(BIN)/python deploy/audit.py
+
+# The versions, with their hashes, that the image is made of, as new as setup.cfg allows.
+lock: $(READY)
+	$(BIN)/uv pip compile setup.cfg --extra postgresql --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --quiet --output-file deploy/requirements.txt
 
 # JavaScript clients that some tests run; those tests are skipped where they are not installed.
 clients:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -33,7 +34,26 @@ def make_private(path: str | Path) -> None:
     Its WAL gets the same mode.  One that is there already keeps the mode that its operator gave it.
     """
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+
+
+def private(path: str | Path, flags: int) -> int:
+    """What `open` takes as `opener` for a file that, if it is new, is for its owner's eyes."""
+    return os.open(path, flags, 0o600)
+
+
+def lock_file(path: str) -> IO[bytes]:
+    """The file `path`, locked until it is closed: the system frees it, however its holder ends.
+
+    Raises BlockingIOError if somebody else holds it.
+    """
+    file = open(path, "ab", opener=private)  # noqa: SIM115  # it is the lock for as long as it is open
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def words_of(error: BaseException) -> str:

@@ -11,14 +11,12 @@ row there that it did not write itself means that somebody else writes this log,
 
 from __future__ import annotations
 
-import fcntl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO, Any, Final, NamedTuple, TypeVar
 
@@ -30,7 +28,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from slircd.events import checkpoints
-from slircd.events.database import make_private, parse_url, words_of
+from slircd.events.database import lock_file, make_private, parse_url, words_of
 from slircd.events.history import SQLHistoryReader
 from slircd.events.interface import Start, ignore_commit, ignore_text
 from slircd.events.migrate import SchemaError, ensure_schema
@@ -158,13 +156,10 @@ class SQLStore:
         path = self._url.database
         if self._url.get_backend_name() != "sqlite" or not path:
             return
-        file = Path(f"{path}.lock").open("ab")  # noqa: SIM115  # it is the lock for as long as it is open
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock_file = lock_file(f"{path}.lock")
         except BlockingIOError:
-            file.close()
             raise StoreError(f"the log {path} is in use by another slircd (it holds {path}.lock)") from None
-        self._lock_file = file
         make_private(path)
 
     @property

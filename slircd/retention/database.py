@@ -6,7 +6,6 @@ milliseconds, and after each comes a pause that is longer than the transaction w
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from slircd.events.database import lock_file
 from slircd.events.migrate import current_revision
 from slircd.events.reader import ForeignSchema, LogError, NoLog, log_url
 from slircd.events.schema import HEAD_REVISION
@@ -133,9 +133,8 @@ class Workplace:
 
     def _take_lock(self) -> None:
         if self.is_sqlite:
-            self._lock_file = Path(f"{self.path}.retention.lock").open("ab")  # noqa: SIM115  # it is the lock
             try:
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lock_file = lock_file(f"{self.path}.retention.lock")
             except BlockingIOError:
                 raise Busy(
                     f"another `slircd events` works on {self.path} (it holds {self.path}.retention.lock)"

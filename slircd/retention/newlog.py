@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from slircd.events.database import make_private
+from slircd.events.database import lock_file, make_private
 from slircd.events.migrate import SchemaError, ensure_schema
 from slircd.events.reader import ForeignSchema, NoLog, log_url
 from slircd.events.schema import CHECKPOINTS, CREDENTIALS, EVENTS
@@ -33,8 +32,7 @@ def new_log(location: str) -> Iterator[Connection]:
         stack.callback(engine.dispose)
         try:
             if path is not None:
-                lock = stack.enter_context(Path(f"{path}.lock").open("ab"))
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(lock_file(f"{path}.lock"))
                 make_private(path)
             connection = stack.enter_context(engine.connect())
             if path is None:

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, insert, select
 from slircd.events import checkpoints
 from slircd.events.clock import parse_timestamp
 from slircd.events.codec import MAX_PAYLOAD, DecodeError, decode_event
+from slircd.events.database import private
 from slircd.events.reader import LogError, LogReader
 from slircd.events.row import Row
 from slircd.events.schema import CHECKPOINTS, EVENTS, HEAD_REVISION
@@ -153,9 +154,9 @@ def writing(path: str) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     temporary = Path(f"{path}.part")
+    temporary.unlink(missing_ok=True)
     try:
-        with temporary.open("wb") as file:
-            temporary.chmod(0o600)
+        with open(temporary, "xb", opener=private) as file:
             if path.endswith(".gz"):
                 with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=6, mtime=0) as compressed:
                     yield compressed  # type: ignore[misc]  # it is a file of bytes all the same

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from slircd.commands.registry import Context, command, targets
 from slircd.commands.server_info import require_this_server
 from slircd.events.clock import parse_timestamp
-from slircd.rules.lookup import may_see_channel, sees_in_auditorium, sees_member
+from slircd.rules.lookup import may_see_channel, sees_member
 from slircd.wire.capabilities import METADATA, METADATA_3, MULTI_PREFIX
 from slircd.wire.masks import matches_glob
 from slircd.wire.message import MAX_BODY, wrap
@@ -224,9 +224,11 @@ def _whois_user(ctx: Context, user: User) -> None:
 def _whois_channels(ctx: Context, user: User) -> Iterator[str]:
     sees_hidden = ctx.has_privilege("see-hidden")
     for channel in ctx.state.channels_of(user.uid):
-        shown = may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden)
-        # Invisibility (+i) hides from lists, not from who asks for somebody by name.
-        if user.uid == ctx.uid or (shown and (sees_hidden or sees_in_auditorium(channel, ctx.uid, user))):
+        # The same as NAMES and WHO of the channel show: where somebody is who is invisible (+i), members alone see.
+        if user.uid == ctx.uid or (
+            may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden)
+            and sees_member(channel, ctx.uid, user, sees_hidden=sees_hidden)
+        ):
             symbols = CHANNEL_MODES.symbols(channel.members[user.uid], bool(ctx.caps & MULTI_PREFIX))
             yield symbols + channel.name
 

@@ -106,12 +106,10 @@ def send_lusers(ctx: Context) -> None:
     total = len(state.users) - len(SERVICES) - len(server.extensions.services)
     unknown = len(server.strangers)
     ctx.reply(RPL_LUSERCLIENT, text=f"There are {total - invisible} users and {invisible} invisible on 1 servers")
-    if opers:
-        ctx.reply(RPL_LUSEROP, opers)
-    if unknown:
-        ctx.reply(RPL_LUSERUNKNOWN, unknown)
-    if state.channels:
-        ctx.reply(RPL_LUSERCHANNELS, len(state.channels))
+    # Zeros too, so that who counts them sees them fall to nothing (modern.ircdocs.horse, LUSERS).
+    ctx.reply(RPL_LUSEROP, opers)
+    ctx.reply(RPL_LUSERUNKNOWN, unknown)
+    ctx.reply(RPL_LUSERCHANNELS, len(state.channels))
     local, most = len(server.users), server.users.most
     ctx.reply(RPL_LUSERME, text=f"I have {local} clients and 0 servers")
     ctx.reply(RPL_LOCALUSERS, local, most, text=f"Current local users {local}, max {most}")

@@ -1,7 +1,7 @@
 """Bytes to lines: the Twisted protocol of an IRC connection.
 
-A LineReceiver that keeps lines whole however the stream is cut: Twisted's own loses what follows an over-long line in
-the same segment, and takes the tail of an unfinished one for a new command.
+A LineReceiver that keeps lines whole however the stream is cut: Twisted's own looks at the length of what is unfinished
+only, so the same bytes are too long or not, depending on where TCP cut them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ class IRCProtocol(LineReceiver):
     def __init__(self, server: IRCServer) -> None:
         self._server = server
         self._rest = b""
-        self._discarding = False
 
     def connectionMade(self) -> None:
         """Begin a session."""
@@ -44,20 +43,16 @@ class IRCProtocol(LineReceiver):
         self.session.start()
 
     def dataReceived(self, data: bytes) -> None:
-        """Cut the stream into lines; what is behind an over-long line's LF is kept."""
+        """Cut the stream into lines; one that cannot be right is the end, wherever it was cut."""
         lines = (self._rest + data if self._rest else data).split(b"\n")
         self._rest = lines.pop()
         for line in lines:
-            if self._discarding:
-                self._discarding = False
-            elif len(line) >= MAX_LINE:
+            if len(line) >= MAX_LINE:
                 self.lineLengthExceeded(line)
             else:
                 self.lineReceived(line)
         if len(self._rest) >= MAX_LINE:
-            if not self._discarding:
-                self._discarding = True
-                self.lineLengthExceeded(self._rest)
+            self.lineLengthExceeded(self._rest)
             self._rest = b""
 
     def lineReceived(self, line: bytes) -> None:
@@ -66,7 +61,7 @@ class IRCProtocol(LineReceiver):
             self.session.receive(line[:-1] if line.endswith(b"\r") else line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """A line that no client may send; the connection lives on."""
+        """A line that is longer than tags and body may be together: whoever sends it does not speak IRC."""
         if self.session is not None:
             self.session.receive_too_long()
 

@@ -357,9 +357,14 @@ class Session:
             self._run(line)
 
     def receive_too_long(self) -> None:
-        """The client sent a line that is longer than any may be; it stays connected."""
+        """The client sends a line that is longer than any may be, which no flood bucket counts: it is cut.
+
+        Lines whose tags or whose body alone are too long are answered in their turn, and the client stays.
+        """
         if not self._closed:
+            self.server.measures.cut["recvq"] += 1
             self._context(Message("*", ())).reply(ERR_INPUTTOOLONG)
+            self.close("Excess flood: input line too long")
 
     def _enqueue(self, line: bytes) -> None:
         self._queue.append(line)

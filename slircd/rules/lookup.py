@@ -77,11 +77,6 @@ def sees_member(channel: Channel, viewer: str, member: User, *, sees_hidden: boo
         return True
     if viewer not in channel.members and "i" in member.modes:
         return False
-    return sees_in_auditorium(channel, viewer, member)
-
-
-def sees_in_auditorium(channel: Channel, viewer: str, member: User) -> bool:
-    """Whether the channel's mode u, if it has it, lets `viewer` see that `member` is there."""
     return "u" not in channel.flags or bool(channel.members[member.uid]) or channel.has_any(viewer, "qaoh")
 
 

@@ -16,7 +16,7 @@ def check_channel_text(
 ) -> str:
     """What `user` says on the channel when it says `text`: formatting codes may be stripped (+S).
 
-    Raises ERR_CANNOTSENDTOCHAN, with the mode that forbids it, or ERR_NEEDREGGEDNICK.
+    Raises ERR_CANNOTSENDTOCHAN, with the mode that forbids it.
     """
     prefixes = channel.members.get(user.uid)
     flags = channel.flags
@@ -42,7 +42,8 @@ def check_may_speak(state: ServerState, channel: Channel, user: User, *, inside:
     if "m" in flags:
         raise _refused(channel, "m")
     if "M" in flags and user.account is None:
-        raise NumericError(ERR_NEEDREGGEDNICK, channel.name, text="You need an account to speak here (+M)")
+        # Not ERR_NEEDREGGEDNICK, which clients take for a join that failed.
+        raise NumericError(ERR_CANNOTSENDTOCHAN, channel.name, text="You need an account to speak here (+M)")
     if "b" in channel.lists and is_banned(state, channel, user, "m"):
         raise _refused(channel, "b")
 

@@ -351,6 +351,18 @@ class Listing(ServerTestCase):
             self.assertRefused(bob, "PRIVMSG #c :x", "403")
             ann.sends(f"MODE #c -{flag}")
 
+    def test_invisible_users_keep_their_channels(self) -> None:
+        """WHOIS shows where an invisible user is to members of the same channels only, and to operators who see all."""
+        ann, eve = self.on_channel("#c", "@ann", "eve")
+        ann.sends("JOIN #other", "MODE ann -i")
+        bob, root = self.client("bob"), self.oper("root")
+        self.assertIn(":irc.test 319 bob ann :@#c @#other", bob.asks("WHOIS ann"))
+        ann.sends("MODE ann +i")
+        self.assertNotIn("319", bob.codes("WHOIS ann"))
+        self.assertIn(":irc.test 319 eve ann :@#c", eve.asks("WHOIS ann"))
+        self.assertIn(":irc.test 319 root ann :@#c @#other", root.asks("WHOIS ann"))
+        self.assertIn(":irc.test 319 ann ann :@#c @#other", ann.asks("WHOIS ann"))
+
     def test_names(self) -> None:
         """The highest prefix, all of them with multi-prefix, masks with userhost-in-names."""
         self.on_channel("#c", "@+ann", "bob")

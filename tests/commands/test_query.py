@@ -43,7 +43,7 @@ class Whois(ServerTestCase):
         """Name, channels, server, operator, bot, TLS, away, idle."""
         ann = self.client("ann")
         bob = self.client("bob", tls=True)
-        bob.sends("JOIN #c", "AWAY :x", "MODE bob +B", "OPER root sesame")
+        bob.sends("JOIN #c", "AWAY :x", "MODE bob +B-i", "OPER root sesame")
         self.assertEqual(ann.codes("WHOIS bob"), ["311", "319", "312", "313", "335", "671", "301", "317", "318"])
         bob.sends("MODE bob +H")
         self.assertNotIn("313", ann.codes("WHOIS bob"))

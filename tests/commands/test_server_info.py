@@ -11,7 +11,7 @@ class Info(ServerTestCase):
         self.world.server.motd = ["Hello", ""]
         for line, codes in {
             "MOTD": ["375", "372", "372", "376"],
-            "LUSERS": ["251", "255", "265", "266"],
+            "LUSERS": ["251", "252", "253", "254", "255", "265", "266"],
             "ADMIN": ["256", "257", "258", "259"],
             "INFO": ["371", "371", "371", "371", "374"],
             "TIME": ["391"],
@@ -43,6 +43,12 @@ class Info(ServerTestCase):
         self.assertIn(":irc.test 252 ann 1 :operator(s) online", lines)
         self.assertIn(":irc.test 253 ann 1 :unknown connection(s)", lines)
         self.assertIn(":irc.test 254 ann 1 :channels formed", lines)
+
+    def test_lusers_shows_zeros(self) -> None:
+        """Where there is none the number is 0, and no line is missing."""
+        lines = self.client("ann").asks("LUSERS")
+        for code, text in (("252", "operator(s) online"), ("253", "unknown connection(s)"), ("254", "channels formed")):
+            self.assertIn(f":irc.test {code} ann 0 :{text}", lines)
 
     def test_help(self) -> None:
         """Every command has its help, with its syntax first; unknown subjects are 524."""

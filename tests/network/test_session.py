@@ -4,17 +4,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
+from slircd.network.protocol import MAX_LINE
 from tests.harness import ServerTestCase, World, make_config
 
 
 class Lines(ServerTestCase):
     def test_too_long(self) -> None:
-        """417 for a body over 510 bytes, and for one that never ends; the connection lives on."""
+        """417 for a body over 510 bytes, and for tags that leave no room for it; the connection lives on."""
         ann = self.client("ann")
         self.assertEqual(ann.codes("PRIVMSG ann :" + "x" * 500), ["417"])
-        ann.sends_bytes(b"x" * 20_000)
-        ann.sends_bytes(b"x" * 20_000 + b"\r\nPING after\r\n")
-        self.assertReceives(ann, ":irc.test 417 ann :Input line was too long", ":irc.test PONG irc.test :after")
+        self.assertEqual(ann.codes("x" * (MAX_LINE - 2)), ["417"])
+        self.assertEqual(ann.codes("PING x"), ["PONG"])
+
+    def test_longer_than_any_may_be(self) -> None:
+        """A line of more than tags and body together, finished or not, is the end: no flood bucket counts its bytes."""
+        ended = [
+            ":irc.test 417 {0} :Input line was too long",
+            "ERROR :Closing Link: 192.0.2.1 (Excess flood: input line too long)",
+        ]
+        for nick, data in (("ann", b"x" * MAX_LINE), ("bob", b"x" * MAX_LINE + b"\r\nPING after\r\n")):
+            client = self.client(nick)
+            client.sends_bytes(data)
+            self.assertReceives(client, *[line.format(nick) for line in ended])
+            self.assertTrue(client.is_closed)
+        self.assertEqual(
+            {event.reason for event in self.events_of("user.disconnect")}, {"Excess flood: input line too long"}
+        )
+        self.assertEqual(self.world.server.measures.cut["recvq"], 2)
 
     def test_limits_are_exact(self) -> None:
         """512 bytes with CR LF are allowed, tags of 4094 bytes too; one more is not."""
@@ -48,18 +64,18 @@ class Lines(ServerTestCase):
 @settings(max_examples=60, deadline=None)
 def test_any_cutting_of_the_stream_gives_the_same_lines(data: st.DataObject) -> None:
     """However TCP cuts what a client sends, over-long lines included, the answers are the same."""
-    stream = b"PING one\r\n" + b"y" * 9_000 + b"\r\nPING two\n" + b"PING " + b"z" * 600 + b"\r\nPING three\r\n"
+    stream = b"PING one\r\n" + b"PING " + b"z" * 600 + b"\r\nPING two\n" + b"y" * 9_000 + b"\r\nPING three\r\n"
     cuts = sorted(data.draw(st.sets(st.integers(1, len(stream) - 1), max_size=12)))
     world = World()
     ann = world.client("ann")
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         ann.sends_bytes(stream[start:end])
-    assert [line.split(":", 2)[-1] for line in ann.lines()] == [
+    assert [line.split(" :", 1)[-1] for line in ann.lines()] == [
         "one",
         "Input line was too long",
         "two",
         "Input line was too long",
-        "three",
+        "Closing Link: 192.0.2.1 (Excess flood: input line too long)",
     ]
 
 

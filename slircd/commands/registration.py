@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from slircd.about import version
@@ -18,6 +17,7 @@ from slircd.events.types import Event, MetadataSet
 from slircd.rules.account import login_events
 from slircd.rules.bouncer import decide_arriving_always_on, may_wait_for
 from slircd.rules.user import NewUser, away_event, check_nick, decide_connect, decide_nick
+from slircd.security.addresses import normal_address
 from slircd.wire.message import truncate_utf8
 from slircd.wire.names import clean_username, valid_host
 from slircd.wire.numerics import (
@@ -40,7 +40,7 @@ from slircd.wire.numerics import (
 if TYPE_CHECKING:
     from slircd.network.server import IRCServer
     from slircd.network.session import Session
-    from slircd.state.model import User
+from slircd.state.model import User
 
 
 class Step(enum.Enum):
@@ -137,7 +137,7 @@ async def webirc(ctx: Context, password: str, gateway: str, hostname: str, addre
     """
     session, server = ctx.session, ctx.server
     try:
-        client = str(ip_address(address.removeprefix("::ffff:")))
+        client = normal_address(address)
     except ValueError:
         client = ""
     known = session.gateway and session.received == 1

@@ -392,6 +392,12 @@ class Accounts(Section, frozen=True, kw_only=True):
     channels: Annotated[int, Meta(ge=1, le=10_000, description="Channels that one account may register")] = 20
     enforce_s: Annotated[int, Meta(ge=1, le=3600, description="Seconds to identify for a nick that is enforced")] = 30
     code_hours: Annotated[int, Meta(ge=1, le=720, description="Hours that a mailed code is good for")] = 24
+    registrations_per_address: Annotated[
+        int, Meta(ge=1, le=1000, description="New accounts of one address, unless throttle.exempt, within the next")
+    ] = 5
+    registration_window_s: Annotated[
+        int, Meta(ge=1, le=604_800, description="Seconds over which new accounts of one address count")
+    ] = 3600
     failures_per_address: Annotated[
         int, Meta(ge=1, le=10_000, description="Wrong passwords of one address within `failure_window_s`")
     ] = 10

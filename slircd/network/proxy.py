@@ -94,7 +94,7 @@ def _port(body: bytes, at: int) -> int:
 
 
 def _address(version: int, text: str, port: int) -> Source:
-    if ip_address(text).version != version or not 0 <= port <= 65535:
+    if ip_address(text).version != version or "%" in text or not 0 <= port <= 65535:
         raise ValueError(text)
     return IPv4Address("TCP", text, port) if version == 4 else IPv6Address("TCP", text, port)
 

@@ -254,6 +254,7 @@ class IRCServer(MultiService):
         """Which client-only tags are passed on."""
         self._privileges: dict[str, frozenset[str]] = {}
         self.throttle.configure(config.throttle, config.limits.clients)
+        self.accounts.configure(config.accounts)
         self.gateways = Gateways(config.webirc)
         """Who may say by WEBIRC who its clients are."""
         announce_changes(self, before)

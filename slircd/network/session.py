@@ -26,6 +26,7 @@ from slircd.events.bus import StoreUnavailable
 from slircd.events.codec import EncodeError
 from slircd.network.outbox import Outbox
 from slircd.rules.bouncer import decide_leave
+from slircd.security.addresses import peer_address
 from slircd.security.certificates import peer_fingerprint
 from slircd.security.flood import Bucket
 from slircd.wire.capabilities import LABELED_RESPONSE, MULTILINE, RAW_BYTES, SERVER_TIME
@@ -532,9 +533,7 @@ class Session:
 def _address(transport: Any) -> str:
     """The client's IP address; empty for a Unix socket."""
     host = getattr(transport.getPeer(), "host", "")
-    text = host if isinstance(host, str) else ""
-    # A client that reached an IPv6 socket over IPv4 is an IPv4 client.
-    return text.removeprefix("::ffff:")
+    return peer_address(host) if isinstance(host, str) else ""
 
 
 def _is_free(line: bytes) -> bool:

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from slircd.network.protocol import MAX_LINE
 from slircd.network.session import Session
+from slircd.security.addresses import normal_address, peer_address
 from slircd.wire.masks import matches_glob
 
 if TYPE_CHECKING:
@@ -48,13 +49,12 @@ def client_address(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
         except ValueError:
             return False
 
-    address = peer.removeprefix("::ffff:")
+    address = peer_address(peer) or peer
     for word in reversed(forwarded.split(",")):
         if not is_trusted(address):
             break
-        candidate = word.strip().strip("[]").removeprefix("::ffff:")
         try:
-            address = str(ip_address(candidate))
+            address = normal_address(word.strip().strip("[]"))
         except ValueError:
             break
     return address

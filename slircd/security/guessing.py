@@ -12,6 +12,9 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
+MAX_FAILURES: Final = 10_000
+"""Of one block or account; the configuration allows no limit above."""
+
 MAX_TRACKED: Final = 100_000
 """Blocks and accounts that are remembered; the oldest are forgotten."""
 
@@ -22,11 +25,15 @@ class Guessing:
     def __init__(self, clock: IReactorTime, *, per_address: int, per_account: int, window_s: float) -> None:
         """At most so many failures of a block of addresses, and for an account by strangers, within `window_s`."""
         self._clock = clock
+        self._failures: dict[str, deque[float]] = {}
+        self._known: dict[tuple[str, str], None] = {}
+        self.configure(per_address=per_address, per_account=per_account, window_s=window_s)
+
+    def configure(self, *, per_address: int, per_account: int, window_s: float) -> None:
+        """Use other limits from now on; what was counted stays."""
         self._per_address = per_address
         self._per_account = per_account
         self._window_s = window_s
-        self._failures: dict[str, deque[float]] = {}
-        self._known: dict[tuple[str, str], None] = {}
 
     def refuses(self, address: str, account: str) -> bool:
         """Whether a try for `account` (casefolded) from `address` is not even looked at."""
@@ -62,7 +69,7 @@ class Guessing:
         return len(times)
 
     def _count(self, key: str) -> None:
-        self._failures.setdefault(key, deque(maxlen=1000)).append(self._clock.seconds())
+        self._failures.setdefault(key, deque(maxlen=MAX_FAILURES)).append(self._clock.seconds())
         if len(self._failures) > MAX_TRACKED:
             del self._failures[next(iter(self._failures))]
 

@@ -44,6 +44,10 @@ class ConnectionThrottle:
 
         self._block_of = block_of
 
+    def is_exempt(self, address: str) -> bool:
+        """Whether the configuration sets no limits to this address."""
+        return not self._config.enabled or self._block_of(address) is None
+
     def admit(self, address: str) -> str | None:
         """Count a new connection; None if it may stay, else the reason why not.
 

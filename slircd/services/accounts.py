@@ -10,15 +10,15 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import b64decode, b64encode
-from contextlib import suppress
-from hashlib import sha256
-from secrets import randbelow, token_bytes
+from functools import cache
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 import txaio
 from precis_i18n import get_profile
 from scramp import ScramException, ScramMechanism
+from twisted.internet.defer import ensureDeferred
 
 from slircd.events.row import Credential
 from slircd.rules.account import (
@@ -33,6 +33,7 @@ from slircd.rules.account import (
 from slircd.rules.bouncer import decide_persistence
 from slircd.security.guessing import Guessing
 from slircd.security.passwords import hash_now, verify_now
+from slircd.services.codes import new_code, try_code
 from slircd.services.mailer import Mailer, MailError
 from slircd.wire.names import valid_nick
 from slircd.wire.numerics import RPL_LOGGEDIN
@@ -57,6 +58,7 @@ SCRAM: Final = "scram-sha-256"
 EMAIL: Final = "email"
 VERIFY: Final = "verify-code"
 RESET: Final = "reset-code"
+NEW_EMAIL: Final = "email-code"
 
 MAX_PASSWORD: Final = 1000
 """Bytes of a password."""
@@ -64,11 +66,7 @@ MAX_PASSWORD: Final = 1000
 ROUNDS: Final = {"default": 15_000, "minimum": 4096}
 """Iterations of SCRAM's PBKDF2, by passwords.cost."""
 
-CODE_TRIES: Final = 5
-"""Wrong codes before one is void."""
-
 _EMAIL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
-_DUMMY: Final = hash_now("", "minimum")
 
 
 class ScramVerifier(NamedTuple):
@@ -88,10 +86,23 @@ class Login(NamedTuple):
     version: int
 
 
-class _Code(msgspec.Struct):
-    digest: str
-    expires: float
-    tries: int = 0
+@cache
+def _nobodys_hash(cost: str) -> str:
+    """What the password of an account that is not there is compared with: so that it takes as long."""
+    return hash_now("", cost)
+
+
+def _guesses(config: AccountsSection) -> dict[str, int]:
+    return {
+        "per_address": config.failures_per_address,
+        "per_account": config.failures_per_account,
+        "window_s": config.failure_window_s,
+    }
+
+
+def _registrations(config: AccountsSection) -> dict[str, int]:
+    most = config.registrations_per_address
+    return {"per_address": most, "per_account": most, "window_s": config.registration_window_s}
 
 
 class Accounts:
@@ -106,12 +117,14 @@ class Accounts:
         self._run = run
         self._credentials: dict[tuple[str, str], str] = {}
         self._versions: dict[str, int] = {}
-        self.guessing = Guessing(
-            server.reactor,
-            per_address=config.failures_per_address,
-            per_account=config.failures_per_account,
-            window_s=config.failure_window_s,
-        )
+        self.guessing = Guessing(server.reactor, **_guesses(config))
+        self.registrations = Guessing(server.reactor, **_registrations(config))
+        self._salts = token_bytes(32)
+
+    def configure(self, config: AccountsSection) -> None:
+        """Use other limits from now on; what was counted stays."""
+        self.guessing.configure(**_guesses(config))
+        self.registrations.configure(**_registrations(config))
 
     def forget(self, key: str) -> None:
         """Nothing proves to own this account any more."""
@@ -179,7 +192,7 @@ class Accounts:
         """The verifier of an account; for one that is not there a made-up one, so that nobody can tell."""
         stored = self._credentials.get((key, SCRAM))
         if stored is None:
-            fake = hmac.digest(_DUMMY.encode(), key.encode(), "sha256")
+            fake = hmac.digest(self._salts, key.encode(), "sha256")
             return ScramVerifier(fake[:16], token_bytes(32), token_bytes(32), ROUNDS[self.server.config.passwords.cost])
         salt, stored_key, server_key, rounds = msgspec.json.decode(stored)
         return ScramVerifier(b64decode(salt), b64decode(stored_key), b64decode(server_key), rounds)
@@ -226,6 +239,9 @@ class Accounts:
             raise AccountError("ACCOUNT_REGISTRATION_DISABLED", "Registration is closed on this network")
         if self.guessing.refuses(ctx.session.address, ""):
             raise AccountError("TEMPORARILY_UNAVAILABLE", "Too many tries, come back later")
+        limited = not server.throttle.is_exempt(ctx.session.address)
+        if limited and self.registrations.refuses(ctx.session.address, ctx.session.address):
+            raise AccountError("TEMPORARILY_UNAVAILABLE", "Too many accounts from your address, come back later")
         self.check_name(name)
         check_new_account(server.state, name, ctx.session.uid or None)
         if config.require_email or email:
@@ -239,6 +255,8 @@ class Accounts:
         user = server.state.users.get(ctx.session.uid)
         if ctx.session.is_closed:
             raise AccountError("GONE", "The client has gone")
+        if limited:
+            self.registrations.failed(ctx.session.address, ctx.session.address)
         await self._emit(decide_register(server.state, user, name, verified=verified), credentials)
         account = server.state.accounts[key]
         if verified:
@@ -253,11 +271,11 @@ class Accounts:
         if len(email) > 254 or _EMAIL.fullmatch(email) is None:
             raise AccountError("INVALID_EMAIL", "This is no e-mail address")
 
-    def _new_code(self, key: str, kind: str, credentials: list[Credential]) -> str:
-        code = f"{randbelow(10**12):012d}"
-        expires = self.server.reactor.seconds() + 3600 * self.server.config.accounts.code_hours
-        stored = _Code(sha256(code.encode()).hexdigest(), expires)
-        credentials.append(Credential(key, kind, msgspec.json.encode(stored).decode()))
+    def _new_code(self, key: str, kind: str, credentials: list[Credential], value: str = "") -> str:
+        """A code for the account `key`; what is to be kept of it is added to `credentials`."""
+        hours = self.server.config.accounts.code_hours
+        code, stored = new_code(self.server.reactor.seconds() + 3600 * hours, value)
+        credentials.append(Credential(key, kind, stored))
         return code
 
     async def _mail_code(self, account: Account, email: str, subject: str, line: str) -> None:
@@ -274,22 +292,30 @@ class Accounts:
             log.error("mail for account {account} was not sent: {reason}", account=account.name, reason=str(error))
             raise AccountError("TEMPORARILY_UNAVAILABLE", "The mail could not be sent, try again later") from None
 
-    def _code_is_right(self, key: str, kind: str, code: str) -> bool:
+    def _proved_by(self, key: str, kind: str, code: str) -> str | None:
+        """What a code was made for; None if it is not the one."""
         stored = self._credentials.get((key, kind))
         if stored is None:
-            return False
-        known = msgspec.json.decode(stored, type=_Code)
-        known.tries += 1
+            return None
         # Tries count in memory: a restart gives five more, of a million million.
-        self._credentials[key, kind] = msgspec.json.encode(known).decode()
-        if known.tries > CODE_TRIES or self.server.reactor.seconds() > known.expires:
-            return False
-        return hmac.compare_digest(known.digest, sha256(code.encode()).hexdigest())
+        tried = try_code(stored, code, self.server.reactor.seconds())
+        self._credentials[key, kind] = tried.stored
+        return tried.value if tried.right else None
 
     async def verify(self, ctx: Context, name: str, code: str) -> Account:
-        """Prove the e-mail address of an account with the code that was mailed; logs the client in."""
-        account = self.server.state.account_named(name)
-        if account is None or account.verified or not self._code_is_right(account.key, VERIFY, code):
+        """Prove the e-mail address of an account with the code that was mailed.
+
+        A new account's client is logged in by that; another address than before is proved by a client that is.
+        """
+        state = self.server.state
+        account, user = state.account_named(name), state.users.get(ctx.session.uid)
+        if account is not None and account.verified and user is not None and state.account_of(user) is account:
+            email = self._proved_by(account.key, NEW_EMAIL, code)
+            if email is not None:
+                credentials = [Credential(account.key, EMAIL, email), Credential(account.key, NEW_EMAIL, None)]
+                await self._emit(decide_account_set(user, account, "email", ""), credentials)
+                return account
+        if account is None or account.verified or self._proved_by(account.key, VERIFY, code) is None:
             self.guessing.failed(ctx.session.address, "")
             raise AccountError("INVALID_CODE", "This is not the code of an account that waits for one")
         nick = ctx.nick
@@ -312,33 +338,60 @@ class Accounts:
         code = self._new_code(account.key, RESET, credentials)
         await self._emit(decide_account_set(None, account, "reset-code", ""), credentials)
         line = f"/msg NickServ RESETPASS {name} {code} NEWPASSWORD"
-        # What goes wrong is in the operator's log: who asked must not learn that there is such an account.
-        with suppress(AccountError):
-            await self._mail_code(account, email, "Set a new password", line)
+        # Nobody waits for it, and what goes wrong is in the operator's log alone: neither how long it takes nor how it
+        # ends tells who asked that there is such an account.
+        mailed = ensureDeferred(self._mail_code(account, email, "Set a new password", line))
+        mailed.addErrback(lambda failure: None if failure.check(AccountError) else log.failure("no mail", failure))
 
     async def reset(self, ctx: Context, name: str, code: str, password: str) -> None:
         """Set a new password with a mailed code."""
         account = self.server.state.account_named(name)
         prepared = self.check_password(password)
-        if account is None or not self._code_is_right(account.key, RESET, code):
+        if account is None or self._proved_by(account.key, RESET, code) is None:
             self.guessing.failed(ctx.session.address, "")
             raise AccountError("INVALID_CODE", "This is not the code that was mailed")
         credentials = await self._new_secrets_of(account, prepared)
         credentials.append(Credential(account.key, RESET, None))
         await self._emit(decide_account_set(None, account, "password", ""), credentials)
+        self._end_others(ctx, account)
 
-    async def set_password(self, user: User, account: Account, password: str) -> None:
-        """The owner sets a new password."""
+    async def set_password(self, ctx: Context, account: Account, password: str) -> int:
+        """The owner sets a new password.  Gives how many other clients were disconnected: the old one let them in."""
         credentials = await self._new_secrets_of(account, self.check_password(password))
-        await self._emit(decide_account_set(user, account, "password", ""), credentials)
+        await self._emit(decide_account_set(ctx.user, account, "password", ""), credentials)
+        return self._end_others(ctx, account)
 
-    async def set_email(self, user: User, account: Account, email: str) -> None:
-        """The owner sets another address; an empty one removes it, unless the network asks for one."""
-        if email or self.server.config.accounts.require_email:
+    def _end_others(self, ctx: Context, account: Account) -> int:
+        """Disconnect the clients of an account but the one of `ctx`; gives how many these were."""
+        server = self.server
+        users = server.state.users_of_account(account.key)
+        others = [each for user in users for each in server.users.sessions_of(user.uid) if each is not ctx.session]
+        for session in others:
+            session.close("The password of your account was changed")
+        return len(others)
+
+    async def set_email(self, ctx: Context, account: Account, email: str) -> bool:
+        """The owner sets another address; an empty one removes it, unless the network asks for one.
+
+        Where it asks for one the address must be proved first: False then, and a code is mailed to it.
+        """
+        required = self.server.config.accounts.require_email
+        if email or required:
             self.check_email(email)
-        await self._emit(
-            decide_account_set(user, account, "email", ""), [Credential(account.key, EMAIL, email or None)]
-        )
+        if not required:
+            await self._emit(
+                decide_account_set(ctx.user, account, "email", ""), [Credential(account.key, EMAIL, email or None)]
+            )
+            return True
+        if self.guessing.refuses(ctx.session.address, ""):
+            raise AccountError("TEMPORARILY_UNAVAILABLE", "Too many tries, come back later")
+        self.guessing.failed(ctx.session.address, "")
+        credentials: list[Credential] = []
+        code = self._new_code(account.key, NEW_EMAIL, credentials, email)
+        await self._emit(decide_account_set(ctx.user, account, "email-code", ""), credentials)
+        line = f"/msg NickServ VERIFY {account.name} {code}"
+        await self._mail_code(account, email, "Confirm your new address", line)
+        return False
 
     async def drop(self, user: User, account: Account) -> None:
         """Remove an account, and all that proved to own it."""
@@ -353,13 +406,14 @@ class Accounts:
         account = self.server.state.accounts.get(key) or owner
         key = key if account is None else account.key
         self.check_guessing(address, key)
-        known = self._credentials.get((key, PASSWORD), _DUMMY)
+        known = self._credentials.get((key, PASSWORD))
+        cost = self.server.config.passwords.cost
         try:
             prepared = str(get_profile("OpaqueString").enforce(password))
         except UnicodeEncodeError:
             prepared = ""
         version = self.version(key)
-        right = await self._run(lambda: verify_now(known, prepared))
+        right = await self._run(lambda: verify_now(known or _nobodys_hash(cost), prepared))
         account = self.server.state.accounts.get(key)
         if not right or not prepared or account is None or version != self.version(key):
             self.guessing.failed(address, key)

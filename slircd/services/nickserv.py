@@ -49,7 +49,7 @@ async def verify(ctx: ServiceContext, name: str, code: str) -> None:
     Proves the e-mail address of an account with the code that was mailed.
     """
     account = await ctx.server.accounts.verify(ctx.ctx, name, code)
-    ctx.reply(f"The account {account.name} is yours.")
+    ctx.reply(f"The e-mail address of {account.name} is proved.")
 
 
 @nickserv.command("IDENTIFY", "ID", "LOGIN", params=1)
@@ -260,9 +260,12 @@ async def set_(ctx: ServiceContext, setting: str, value: str) -> None:
     name = setting.lower()
     accounts, user = ctx.server.accounts, ctx.ctx.user
     if name == "password":
-        await accounts.set_password(user, ctx.account, value)
+        others = await accounts.set_password(ctx.ctx, ctx.account, value)
+        ctx.reply(f"Your other clients were disconnected: {others}.")
     elif name == "email":
-        await accounts.set_email(user, ctx.account, "" if value.lower() == "none" else value)
+        if not await accounts.set_email(ctx.ctx, ctx.account, "" if value.lower() == "none" else value):
+            ctx.reply(f"A code was mailed there: /msg NickServ VERIFY {ctx.account.name} <code>")
+            return
     elif name in SETTINGS:
         chosen = _switch(value)
         if chosen not in ("on", "off"):

@@ -34,12 +34,18 @@ class Webirc(ServerTestCase):
         self.comes("WEBIRC hunter2 gw -bad- 2001:db8::3")
         self.assertEqual(self.world.state.user_by_nick("web").host, "2001:db8::3")
 
+    def test_an_address_has_one_form(self) -> None:
+        """No other way to write it is another client to limits and bans."""
+        self.comes("WEBIRC hunter2 gw -bad- 0:0:0:0:0:FFFF:c633:6403")
+        self.assertEqual(self.world.state.user_by_nick("web").ip, "198.51.100.3")
+
     def test_refused(self) -> None:
         """Wrong password, wrong place, no address, or too late: the connection is closed."""
         for line, address in (
             ("WEBIRC wrong gw h.example.org 198.51.100.3", GATEWAY),
             ("WEBIRC hunter2 gw h.example.org 198.51.100.3", "192.0.2.81"),
             ("WEBIRC hunter2 gw h.example.org nonsense", GATEWAY),
+            ("WEBIRC hunter2 gw h.example.org :2001:db8::3%a b", GATEWAY),
         ):
             with self.subTest(line=line, address=address):
                 client = self.comes(line, address=address)

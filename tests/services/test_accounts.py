@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
+from argon2 import extract_parameters
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 from OpenSSL import crypto
@@ -16,6 +18,7 @@ from scramp import ScramClient
 from twisted.internet.defer import Deferred, fail, succeed
 
 from slircd.security.certificates import ensure_self_signed
+from slircd.security.passwords import verify_now
 from slircd.services.mailer import MailError
 from tests.harness import FakeClient, ServerTestCase, World, make_config
 
@@ -454,11 +457,115 @@ class Mail(AccountTestCase):
         self.says(bob, "IDENTIFY ann brandnewone")
         self.assertEqual(self.account(bob), "ann")
 
+    def test_a_new_address_is_proved(self) -> None:
+        """Where an address is asked for, another one counts when its code came back, by the account's own client."""
+        ann, bob = self.client("ann"), self.client("bob")
+        self.says(ann, f"REGISTER {WORD} ann@example.org")
+        self.says(ann, f"VERIFY ann {self.mailer.code()}")
+        self.assertIn("no e-mail address", self.says(ann, "SET EMAIL none")[0])
+        self.assertIn("A code was mailed there", self.says(ann, "SET EMAIL ann@example.net")[0])
+        self.assertEqual(self.mailer.mails[-1][0], "ann@example.net")
+        self.assertIn("ann@example.org", " ".join(self.says(ann, "INFO")))
+        self.assertIn("not the code", self.says(bob, f"VERIFY ann {self.mailer.code()}")[0])
+        self.assertIn("not the code", self.says(ann, "VERIFY ann 000000000000")[0])
+        self.assertIn("is proved", self.says(ann, f"VERIFY ann {self.mailer.code()}")[0])
+        self.assertIn("ann@example.net", " ".join(self.says(ann, "INFO")))
+        self.assertIn("not the code", self.says(ann, f"VERIFY ann {self.mailer.code()}")[0])
+
+    def test_mails_to_others_are_few(self) -> None:
+        """Nobody makes the network mail one address after the other."""
+        ann = self.client("ann")
+        self.says(ann, f"REGISTER {WORD} ann@example.org")
+        self.says(ann, f"VERIFY ann {self.mailer.code()}")
+        answers = [self.says(ann, f"SET EMAIL victim{number}@example.net")[0] for number in range(12)]
+        self.assertIn("come back later", answers[-1])
+        self.assertEqual(len(self.mailer.mails), 11)
+
+    def test_nobody_waits_for_the_mail(self) -> None:
+        """SENDPASS takes as long for an account that is there as for one that is not."""
+        ann, bob = self.client("ann"), self.client("bob")
+        self.says(ann, f"REGISTER {WORD} ann@example.org")
+        self.says(ann, f"VERIFY ann {self.mailer.code()}")
+        mailed: list[str] = []
+        sent: Deferred[None] = Deferred()
+
+        def send(to: str, subject: str, text: str) -> Deferred[None]:
+            mailed.append(to)
+            return sent
+
+        self.mailer.send = send  # type: ignore[method-assign]
+        self.assertIn("on its way", self.says(bob, "SENDPASS ann")[0])
+        self.assertEqual(mailed, ["ann@example.org"])
+        sent.errback(MailError("no route"))
+
     def test_mail_that_fails(self) -> None:
         """The client is told, the operator's log knows why."""
         self.mailer.fails = True
         ann = self.client("ann")
         self.assertIn("could not be sent", self.says(ann, f"REGISTER {WORD} ann@example.org")[0])
+
+
+class NewPassword(AccountTestCase):
+    config = {"bouncer": {"multiclient": "opt-out"}}
+
+    def test_other_clients_end(self) -> None:
+        """Who came in with the old password is out, on the same nick and on others; who changed it stays."""
+        ann = self.registered("ann")
+        other = self.client("other")
+        self.says(other, f"IDENTIFY ann {WORD}")
+        bystander = self.registered("bob")
+        self.assertEqual(
+            self.says(ann, "SET PASSWORD brandnewone"),
+            ["Your other clients were disconnected: 1.", "PASSWORD is set."],
+        )
+        self.assertIn("password of your account was changed", other.lines()[-1])
+        self.assertNotIn(other.uid, self.world.state.users)
+        for client in (ann, bystander):
+            self.assertIn("PONG", client.asks("PING x")[0])
+
+    def test_a_reset_ends_all(self) -> None:
+        """A code that was mailed throws everybody out who is in."""
+        self.world.server.accounts.mailer = mailer = FakeMailer()
+        ann = self.registered("ann")
+        self.says(ann, "SET EMAIL ann@example.org")
+        bob = self.client("bob")
+        self.says(bob, "SENDPASS ann")
+        self.assertEqual(self.says(bob, f"RESETPASS ann {mailer.code()} brandnewone"), ["The password is set."])
+        self.assertNotIn(ann.uid, self.world.state.users)
+
+
+class Registrations(AccountTestCase):
+    config = {"accounts": {"registrations_per_address": 2, "registration_window_s": 100}}
+
+    def test_an_address_makes_few(self) -> None:
+        """So many accounts of one address; others, and exempt ones, are not touched by that."""
+        answers = [self.says(self.client(f"c{n}", address="198.51.100.1"), f"REGISTER {WORD}")[0] for n in range(3)]
+        self.assertEqual([("is yours" in answer) for answer in answers], [True, True, False])
+        self.assertIn("come back later", answers[-1])
+        self.assertIn("is yours", self.says(self.client("d", address="198.51.100.2"), f"REGISTER {WORD}")[0])
+        for number in range(4):
+            client = self.client(f"e{number}", address="127.0.0.1")
+            self.assertIn("is yours", self.says(client, f"REGISTER {WORD}")[0])
+        self.world.clock.advance(101)
+        self.assertIn("is yours", self.says(self.client("f", address="198.51.100.1"), f"REGISTER {WORD}")[0])
+
+    def test_mistakes_do_not_count(self) -> None:
+        """Only accounts that were made do."""
+        client = self.client("ann", address="198.51.100.1")
+        for _ in range(3):
+            self.assertIn("at least", self.says(client, "REGISTER short")[0])
+        self.assertIn("is yours", self.says(client, f"REGISTER {WORD}")[0])
+
+    def test_a_new_configuration_counts(self) -> None:
+        """SIGHUP changes the limits."""
+        self.world.server.use_config(
+            make_config({"accounts": {"registrations_per_address": 1, "failures_per_address": 1}})
+        )
+        self.says(self.client("ann", address="198.51.100.1"), f"REGISTER {WORD}")
+        bob = self.client("bob", address="198.51.100.1")
+        self.assertIn("come back later", self.says(bob, f"REGISTER {WORD}")[0])
+        self.says(bob, "IDENTIFY ann wrongwrong")
+        self.assertIn("try again later", self.says(bob, f"IDENTIFY ann {WORD}")[0])
 
 
 class Guessing(AccountTestCase):
@@ -486,6 +593,27 @@ class Guessing(AccountTestCase):
         self.assertIn("try again later", self.says(stranger, f"IDENTIFY ann {WORD}")[0])
         owner = self.client("owner")
         self.assertIn("logged in", self.says(owner, f"IDENTIFY ann {WORD}")[-1])
+
+
+class Timing(AccountTestCase):
+    config = {"passwords": {"cost": "default"}}
+
+    def test_nobody_is_as_slow_as_somebody(self) -> None:
+        """A password is compared at the same cost for an account that is there and for one that is not."""
+        self.registered("ann").sends("QUIT")
+        compared: list[str] = []
+
+        def verify(password_hash: str, password: str) -> bool:
+            compared.append(password_hash)
+            return verify_now(password_hash, password)
+
+        thief = self.client("thief")
+        with mock.patch("slircd.services.accounts.verify_now", verify):
+            self.assertEqual(
+                self.says(thief, "IDENTIFY ann wrongwrong"), self.says(thief, "IDENTIFY nobody wrongwrong")
+            )
+        somebody, nobody = map(extract_parameters, compared)
+        self.assertEqual(somebody, nobody)
 
 
 class Secrets(AccountTestCase):

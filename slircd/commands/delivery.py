@@ -158,14 +158,14 @@ class Place(Protocol):
         """The run of the server that wrote it."""
 
 
-def spoken_of(server_name: str, event: Message, place: Place) -> Spoken:
-    """A message that is an event, as lines."""
+def spoken_of(server_name: str, event: Message, place: Place, to: str) -> Spoken:
+    """A message that is an event, as lines to `to`: the name of whom it is said to, which may be another by now."""
     verb = VERBS[type(event)]
     parts = tuple(Part(part.text, part.concat) for part in event.parts)
     return to_spoken(
         server_name,
         event.source,
-        event.to,
+        to,
         Said(verb, None if verb == "TAGMSG" else event.text, event.tags or None, parts),
         place.timestamp,
         message_id(place.id, place.session_id),

@@ -75,6 +75,13 @@ def _mark_session(session: Session, key: str, read: str) -> None:
             del markers[min(markers, key=lambda each: markers[each])]
 
 
+def rename_markers(session: Session, key: str, new_key: str) -> None:
+    """A channel has another name: what somebody without an account has read goes with it."""
+    read = session.read_markers.pop(key, "")
+    if read:
+        session.read_markers[new_key] = max(read, session.read_markers.get(new_key, ""))
+
+
 def marker_of(server: IRCServer, session: Session, target: str) -> str:
     """The MARKREAD, without its source, that says how far the client's user has read `target`."""
     state = server.state

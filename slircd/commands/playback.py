@@ -1,5 +1,7 @@
 """Rows of the log as the lines that they were: messages, and what else happened on a channel.
 
+A channel is called what it is called now, whatever it was called then: a client knows no other name for it.
+
 A row says what happened and to whom; who that was at the moment (user name, host, account, real name) its own rows
 say, which are looked up for the users of a page.  Keys of channels (+k) are masked.
 """
@@ -24,7 +26,7 @@ from slircd.wire.modes import Change, format_changes
 
 if TYPE_CHECKING:
     from slircd.network.server import IRCServer
-    from slircd.rules.history import Scope
+    from slircd.rules.history import Scope, Stretch
     from slircd.state.model import ServerState
 
 COMING_AND_GOING: Final = (ev.ChannelJoin, ev.ChannelPart, ev.ChannelKick, ev.UserDisconnect, ev.UserNickChange)
@@ -37,15 +39,37 @@ def types_for(caps: int) -> frozenset[str]:
 
 def read_page(reader: HistoryReader, scope: Scope, page: Page) -> tuple[list[Row], list[Row]]:
     """The rows of a page of what `scope` allows, and those that say who their users were."""
+    stretches = scope.stretches()
     if scope.since:
-        page = page._replace(after_id=max(page.after_id, reader.first_id_at(scope.since) - 1))
+        page = page._replace(after_id=max(page.after_id, _begin(reader, scope, stretches[0]) - 1))
     if page.limit < 1 or page.after_id >= page.before_id:
         return [], []
-    if not scope.is_channel or page.types <= MESSAGES:
-        return reader.page(page), []
-    rows = channel_page(reader, page)
+    has_happenings = scope.is_channel and not page.types <= MESSAGES
+    rows: list[Row] = []
+    for stretch in reversed(stretches) if page.newest else stretches:
+        part = page._replace(
+            target=stretch.target,
+            limit=page.limit - len(rows),
+            after_id=max(page.after_id, stretch.after_id),
+            before_id=min(page.before_id, stretch.before_id),
+        )
+        if part.limit > 0 and part.after_id + 1 < part.before_id:
+            found = channel_page(reader, part) if has_happenings else reader.page(part)
+            rows = found + rows if page.newest else rows + found
     uids = {uid for row in rows if row.event_type not in MESSAGES for uid in _uids(row)}
     return rows, reader.lives(uids, rows[-1].id) if uids else []
+
+
+def _begin(reader: HistoryReader, scope: Scope, oldest: Stretch) -> int:
+    """The id of the first row of what `scope` allows.
+
+    A moment can have many events, and all of them while a clock that was set back catches up: what was said on the
+    channel before, in the very moment in which this one was created, is none of its history.
+    """
+    first = reader.first_id_at(scope.since)
+    if scope.is_channel:
+        first = max(first, reader.creation_at(oldest.target, scope.since, oldest.before_id))
+    return first
 
 
 def _uids(row: Row) -> Iterator[str]:
@@ -141,7 +165,8 @@ def play(server: IRCServer, scope: Scope, rows: Sequence[Row], lives: Iterable[R
         faces.before(row.id)
         if isinstance(event, ev.Message):
             if not event.redacted_by:
-                yield Played(row, spoken=spoken_of(server.server_name, event, row))
+                to = scope.name if scope.is_channel else event.to
+                yield Played(row, spoken=spoken_of(server.server_name, event, row, to))
         elif event is not None and not (scope.hides_members and isinstance(event, COMING_AND_GOING)):
             for body in _bodies(server, scope, event, faces, caps):
                 msgid = message_id(row.id, row.session_id)
@@ -153,12 +178,12 @@ def _bodies(server: IRCServer, scope: Scope, event: ev.Event, faces: _Faces, cap
     if isinstance(event, ev.ChannelJoin):
         face = faces.of(event.member_uid, event.member)
         more = f" {face.account or '*'} :{face.realname}" if caps & EXTENDED_JOIN else ""
-        yield f":{face.source} JOIN {event.name}{more}"
+        yield f":{face.source} JOIN {scope.name}{more}"
     elif isinstance(event, ev.ChannelPart):
         reason = f" :{event.reason}" if event.reason else ""
-        yield f":{faces.of(event.member_uid, event.member).source} PART {event.name}{reason}"
+        yield f":{faces.of(event.member_uid, event.member).source} PART {scope.name}{reason}"
     elif isinstance(event, ev.ChannelKick):
-        yield f":{_source(server, faces, actor, event.nick)} KICK {event.name} {event.member} :{event.reason}"
+        yield f":{_source(server, faces, actor, event.nick)} KICK {scope.name} {event.member} :{event.reason}"
     elif isinstance(event, ev.ChannelTopicChange):
         yield f":{_source(server, faces, actor, event.nick)} TOPIC {scope.name} :{event.topic}"
     elif isinstance(event, ev.UserDisconnect):

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from slircd.commands.history import scope_of
+from slircd.commands.playback import read_page
 from slircd.commands.registry import Context, command
 from slircd.events.clock import parse_timestamp
 from slircd.events.codec import DecodeError, decode_event, encode_payload
 from slircd.events.msgid import is_of, parse_message_id
+from slircd.events.pages import MESSAGES, HistoryReader, Page
 from slircd.events.row import Rewrite, Row
 from slircd.events.types import Message
 from slircd.rules.history import decide_redact, may_redact, redacted
@@ -43,7 +45,7 @@ async def redact(ctx: Context, target: str, msgid: str, reason: str = "") -> Non
     row: Row | None = None
     if place is not None:
         await ctx.server.bus.settled()
-        row = await ctx.server.store.ask_history(lambda reader: reader.find(place.id))
+        row = await ctx.server.store.ask_history(lambda reader: _row(reader, scope, place.id))
         if ctx.session.is_closed:
             return
         scope = _scope(ctx, target)
@@ -71,9 +73,15 @@ def _scope(ctx: Context, target: str) -> Scope:
     return scope
 
 
+def _row(reader: HistoryReader, scope: Scope, row_id: int) -> Row | None:
+    page = Page(scope.target, MESSAGES, 1, after_id=row_id - 1, before_id=row_id + 1)
+    rows, _ = read_page(reader, scope, page)
+    return rows[0] if rows else None
+
+
 def _message(row: Row, scope: Scope) -> Message | None:
     """The message of a row, if it is one that its reader may see."""
-    if row.target != scope.target or row.timestamp < scope.since:
+    if not scope.holds(row):
         return None
     try:
         event = decode_event(row.event_type, row.actor_uid, row.target, row.payload)

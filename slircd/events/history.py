@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Select, TextClause, bindparam, select, text
 
@@ -36,6 +36,17 @@ def messages_query(dialect: str, *, newest: bool) -> TextClause:
     return query.bindparams(bindparam("types", expanding=True))
 
 
+_CREATION: Final = (
+    "SELECT max(id) FROM events {hint}WHERE timestamp = :timestamp AND target = :channel"
+    " AND event_type = 'channel.create' AND id < :before_id"
+)
+
+
+def creation_query(dialect: str) -> TextClause:
+    """The query for a channel's creation at a moment, by the index over moments, which have few events each."""
+    return text(_CREATION.format(hint="INDEXED BY idx_events_timestamp " if dialect == "sqlite" else ""))
+
+
 class SQLHistoryReader:
     """A HistoryReader over a connection to a database."""
 
@@ -51,15 +62,16 @@ class SQLHistoryReader:
         query = query.where(EVENTS.c.id > page.after_id, EVENTS.c.id < page.before_id)
         return query.order_by(EVENTS.c.id.desc() if page.newest else EVENTS.c.id)
 
-    def find(self, row_id: int) -> Row | None:
-        found = self._rows(select(EVENTS).where(EVENTS.c.id == row_id))
-        return found[0] if found else None
-
     def first_id_at(self, timestamp: str) -> int:
         column = EVENTS.c.timestamp
         query = select(EVENTS.c.id).where(column >= timestamp).order_by(column, EVENTS.c.id).limit(1)
         found = self._connection.execute(query).scalar()
         return NO_END if found is None else int(found)
+
+    def creation_at(self, channel: str, timestamp: str, before_id: int) -> int:
+        query = creation_query(self._connection.dialect.name)
+        parameters = {"channel": channel, "timestamp": timestamp, "before_id": before_id}
+        return int(self._connection.execute(query, parameters).scalar() or 0)
 
     def page(self, page: Page) -> list[Row]:
         if page.types <= MESSAGES:
@@ -106,11 +118,13 @@ class ListHistoryReader:
         found = [row for row in rows if page.after_id < row.id < page.before_id]
         return found[-page.limit :] if page.newest else found[: page.limit]
 
-    def find(self, row_id: int) -> Row | None:
-        return next((row for row in self._all if row.id == row_id), None)
-
     def first_id_at(self, timestamp: str) -> int:
         return next((row.id for row in self._all if row.timestamp >= timestamp), NO_END)
+
+    def creation_at(self, channel: str, timestamp: str, before_id: int) -> int:
+        wanted = ("channel.create", channel, timestamp)
+        found = (row.id for row in self._all if (row.event_type, row.target, row.timestamp) == wanted)
+        return max((row_id for row_id in found if row_id < before_id), default=0)
 
     def page(self, page: Page) -> list[Row]:
         wanted = (row for row in self._all if row.target == page.target and row.event_type in page.types)

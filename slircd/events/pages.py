@@ -67,11 +67,11 @@ class Page(NamedTuple):
 class HistoryReader(Protocol):
     """What can be asked of a log; blocks."""
 
-    def find(self, row_id: int) -> Row | None:
-        """The row with this id."""
-
     def first_id_at(self, timestamp: str) -> int:
         """The id of the first row that is not earlier than `timestamp`; NO_END if there is none yet."""
+
+    def creation_at(self, channel: str, timestamp: str, before_id: int) -> int:
+        """The id of the last event below `before_id` by which `channel` was created at this very moment; 0 for none."""
 
     def page(self, page: Page) -> list[Row]:
         """The rows of a page, in order."""

@@ -236,6 +236,9 @@ class ChannelRename(Event, frozen=True, kw_only=True, tag=1):
     """The name that it had, as people saw it."""
     new_name: str
     reason: str
+    named_at: str = ""
+    """Since when it had that name, so that what was said under it stays its history; empty if that begins anew, as in
+    old logs, and where only the case changes."""
 
 
 class ChannelTopicChange(Event, frozen=True, kw_only=True, tag=1):

@@ -16,7 +16,7 @@ from twisted.internet.defer import ensureDeferred
 
 from slircd.commands.backlog import asks_itself, replay_on_join
 from slircd.commands.delivery import deliver_to_channel, deliver_to_user, echo, spoken_of
-from slircd.commands.markers import marker_line
+from slircd.commands.markers import marker_line, rename_markers
 from slircd.commands.metadata import metadata_line, sync_joined
 from slircd.commands.names import send_channel_state
 from slircd.commands.registry import Context
@@ -475,8 +475,12 @@ def channel_rename(out: Rendering, event: ev.ChannelRename, stamp: Stamp) -> Non
     out.server.expiries.renamed(old_key, channel.key)
     line = out.line(event.actor_uid, f"RENAME {event.name} {event.new_name} :{event.reason}", stamp)
     for session in service.sessions if service is not None else ():
+        if channel.key != old_key:
+            rename_markers(session, old_key, channel.key)
         if session.caps & CHANNEL_RENAME:
             out.to_session(session, line)
+            if channel.key != old_key and session.caps & READ_MARKER:
+                out.to_session(session, marker_line(out.server, session, channel.name))
         elif channel.key != old_key:
             # Others see that they leave the old name and join the new one.
             user = out.state.users[session.uid]
@@ -532,7 +536,7 @@ def channel_ban_remove(out: Rendering, event: ev.ChannelBanRemove, stamp: Stamp)
 
 def message(out: Rendering, event: ev.Message, stamp: Stamp) -> None:
     sender = out.origin.session if out.origin is not None else None
-    spoken = spoken_of(out.server.server_name, event, stamp)
+    spoken = spoken_of(out.server.server_name, event, stamp, event.to)
     if event.recipient_uid is not None:
         user = out.state.users.get(event.actor_uid or "")
         deliver_to_user(out.server, spoken, user, event.recipient_uid, sender, free=False)

@@ -95,6 +95,8 @@ class ChannelView(msgspec.Struct, kw_only=True):
     """A channel."""
 
     name: str
+    former_names: list[str]
+    """The casefolded names that it had before, the newest last."""
     created_at: str
     topic: TopicView | None
     modes: str
@@ -243,6 +245,7 @@ def channel_view(state: ServerState, channel: Channel, *, show_keys: bool = Fals
         params["k"] = MASKED
     return ChannelView(
         name=channel.name,
+        former_names=[name.key for name in channel.former],
         created_at=channel.created_at,
         topic=TopicView(text=channel.topic.text, set_by=channel.topic.set_by, set_at=channel.topic.set_at)
         if channel.topic is not None

@@ -288,6 +288,7 @@ def decide_rename(
             name=channel.name,
             new_name=new_name,
             reason=reason,
+            named_at="" if state.fold(new_name) == channel.key else channel.named_at or channel.created_at,
         )
 
 

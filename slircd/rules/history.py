@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
 
 from slircd.events import types as ev
-from slircd.state.model import Account, Channel, ServerState, User
+from slircd.events.pages import NO_END
+from slircd.state.model import Account, Channel, FormerName, ServerState, User
+
+if TYPE_CHECKING:
+    from slircd.events.row import Row
 
 MESSAGE_EVENTS: Final[dict[str, type[ev.Message]]] = {
     "PRIVMSG": ev.MessagePrivmsg,
@@ -126,6 +130,14 @@ def decide_message(
 # --- what may be seen ---------------------------------------------------------------------------------------------
 
 
+class Stretch(NamedTuple):
+    """A part of the log: the rows of `target` with ids between `after_id` and `before_id`, both excluded."""
+
+    target: str
+    after_id: int
+    before_id: int
+
+
 class Scope(NamedTuple):
     """What somebody may see of a channel or a conversation: `target` in the log, since `since` (a timestamp)."""
 
@@ -135,6 +147,22 @@ class Scope(NamedTuple):
     is_channel: bool
     hides_members: bool = False
     """Whether who comes and goes is not shown (an auditorium, +u)."""
+    former: Sequence[FormerName] = ()
+    """The names that the channel had before, the newest last."""
+
+    def stretches(self) -> list[Stretch]:
+        """Where in the log it stands, the oldest first: one stretch, and one more for each name that it had before."""
+        found: list[Stretch] = []
+        after_id = 0
+        for name in self.former:
+            found.append(Stretch(name.key, after_id, name.until_id))
+            after_id = name.until_id
+        return [*found, Stretch(self.target, after_id, NO_END)]
+
+    def holds(self, row: Row) -> bool:
+        """Whether a row is of the channel or conversation, and may be seen."""
+        places = (each for each in self.stretches() if each.after_id < row.id < each.before_id)
+        return row.timestamp >= self.since and any(row.target == place.target for place in places)
 
 
 def channel_scope(
@@ -142,14 +170,14 @@ def channel_scope(
 ) -> Scope | None:
     """What a member may see of a channel; None for anybody else.
 
-    A channel's history begins with the channel, or with its name, which others had before it: who makes a name's next
-    channel does not get what was said in the one before.
+    A channel's history begins with the channel and follows it to other names.  A name that others had before it has
+    nothing of theirs: who makes a name's next channel does not get what was said in the one before.
     `cutoff` is history.cutoff: `registered` begins with the member's account (or connection), `joined` with
     `joined_at`; a registered channel can ask for the latter itself (ChanServ SET HISTORY JOINED).
     """
     if user.uid not in channel.members or not is_kept_of_channel(channel):
         return None
-    since = max(channel.created_at, channel.named_at)
+    since = channel.history_since
     if channel.registration is not None and channel.registration.settings.get("history") == "joined":
         cutoff = "joined"
     if cutoff == "joined":
@@ -158,7 +186,7 @@ def channel_scope(
         account = state.account_of(user)
         since = max(since, user.connected_at if account is None else account.registered_at)
     hides = "u" in channel.flags and not channel.has_any(user.uid, "qaoh")
-    return Scope(channel.key, channel.name, since, is_channel=True, hides_members=hides)
+    return Scope(channel.key, channel.name, since, is_channel=True, hides_members=hides, former=tuple(channel.former))
 
 
 def direct_scope(state: ServerState, user: User, name: str) -> Scope | None:

@@ -41,14 +41,16 @@ async def restore_channel(
     """
     state = server.state
     key = state.fold(name)
-    past = await server.channel_at(key, at)
+    there = state.channels.get(key)
+    past = await server.channel_at(key if there is None else there.key_at(at), at)
     if past is None:
         raise CannotRestore(f"There was no channel {name} at {at}.")
     # While the log was read everything may have changed: the present is looked at only now.
     if key not in state.channels and not (actor.staff and past.registration is not None):
         raise CannotRestore(f"{past.name} is empty, and was not registered." if actor.staff else f"{name} is empty.")
     moment = format_timestamp(server.reactor.seconds())
-    found = Restoration(past.name, at, decide_restore(state, actor, key, past, at, moment))
+    shown = state.channels[key].name if key in state.channels else past.name
+    found = Restoration(shown, at, decide_restore(state, actor, key, past, at, moment))
     if do and found.events:
         await server.bus.emit(found.events, origin)
     return found

@@ -18,6 +18,7 @@ from slircd.state.model import (
     Account,
     Channel,
     Filter,
+    FormerName,
     ListEntry,
     NetworkBan,
     Registration,
@@ -243,6 +244,10 @@ def channel_invite(state: ServerState, event: ev.ChannelInvite, stamp: Stamp) ->
     state.invited.setdefault(uid, {})[channel.key] = None
 
 
+MAX_FORMER_NAMES: Final = 32
+"""Names that a channel is remembered by; history of before the oldest one is out of reach for its members."""
+
+
 @applies(ev.ChannelRename)
 def channel_rename(state: ServerState, event: ev.ChannelRename, stamp: Stamp) -> None:
     channel = state.channels[_word(event.target)]
@@ -254,6 +259,10 @@ def channel_rename(state: ServerState, event: ev.ChannelRename, stamp: Stamp) ->
             state.memberships[uid] = _with_key_replaced(state.memberships[uid], channel.key, key)
         for uid in channel.invites:
             state.invited[uid] = _with_key_replaced(state.invited[uid], channel.key, key)
+        if event.named_at:
+            former = FormerName(channel.key, event.named_at, stamp.id)
+            channel.former = [*channel.former, former][-MAX_FORMER_NAMES:]
+            _move_read_markers(state, channel, key)
         del state.channels[channel.key]
         state.channels[key] = channel
         channel.key = key
@@ -264,6 +273,14 @@ def channel_rename(state: ServerState, event: ev.ChannelRename, stamp: Stamp) ->
 def _with_key_replaced(keys: dict[str, None], old: str, new: str) -> dict[str, None]:
     """`keys` with another one in the place of `old`."""
     return {new if key == old else key: None for key in keys}
+
+
+def _move_read_markers(state: ServerState, channel: Channel, key: str) -> None:
+    """How far members have read goes with the channel; a marker never goes back."""
+    for account in state.accounts_on(channel):
+        read = account.read_markers.pop(channel.key, "")
+        if read:
+            account.read_markers[key] = max(read, account.read_markers.get(key, ""))
 
 
 @applies(ev.ChannelTopicChange)

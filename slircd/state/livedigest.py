@@ -121,14 +121,17 @@ def _modes(state: ServerState, event: ev.ChannelModeChange) -> Iterable[Key]:
 
 
 def _rename(state: ServerState, event: ev.ChannelRename) -> Iterable[Key]:
-    """The channel and its members, under the old key and the new one."""
+    """The channel and its members, under the old key and the new one, and the accounts whose read markers go along."""
     old, new = event.target or "", state.fold(event.new_name)
     channel = state.channels.get(old)
     yield old
     yield new
-    for uid in channel.members if channel is not None else ():
+    if channel is None:
+        return
+    for uid in channel.members:
         yield old, uid
         yield new, uid
+    yield from (account.key for account in state.accounts_on(channel))
 
 
 def _account_and_holders(state: ServerState, event: Any) -> Iterable[Key]:

@@ -146,6 +146,17 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     set_at: str
 
 
+class FormerName(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A name that a channel had: `key` is the casefolded name, `since` when it got it.
+
+    `until_id` is the event that took it away; what stands in the log before it under this name is the channel's.
+    """
+
+    key: str
+    since: str
+    until_id: int
+
+
 class Channel(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A channel: `key` is its casefolded name, `name` the one that people see."""
 
@@ -166,6 +177,19 @@ class Channel(msgspec.Struct, kw_only=True, omit_defaults=True):
     metadata: dict[str, str] = {}
     named_at: str = ""
     """When it was last renamed; empty if it never was."""
+    former: list[FormerName] = []
+    """The names that it had, the newest last; at most MAX_FORMER_NAMES of them (state.apply)."""
+
+    @property
+    def history_since(self) -> str:
+        """When its history begins: with the channel, or with the oldest name that is still known."""
+        return self.former[0].since if self.former else self.named_at or self.created_at
+
+    def key_at(self, timestamp: str) -> str:
+        """The key that it had at a moment, as far as its former names are known."""
+        ends = [*(name.since for name in self.former[1:]), self.named_at]
+        names = zip(self.former, ends, strict=False)
+        return next((name.key for name, end in names if timestamp < end), self.key)
 
     @property
     def is_permanent(self) -> bool:
@@ -270,6 +294,11 @@ class ServerState:
         """The account that a nick belongs to, or None."""
         key = self.nick_owners.get(self.fold(nick))
         return None if key is None else self.accounts[key]
+
+    def accounts_on(self, channel: Channel) -> list[Account]:
+        """The accounts of a channel's members, each once, in order of joining."""
+        accounts = (self.account_of(self.users[uid]) for uid in channel.members)
+        return list({account.key: account for account in accounts if account is not None}.values())
 
     def channels_of(self, uid: str) -> Iterator[Channel]:
         """The channels that a user is on, in order of joining."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from slircd.events.memory import MemoryStore
 from slircd.events.types import Message
+from slircd.state.snapshot import decode_snapshot, encode_snapshot
 from slircd.wire.message import parse
 from tests.harness import FakeClient, ServerTestCase, World, make_config
 
@@ -212,6 +214,152 @@ class Asking(HistoryTestCase):
         eve.asks("RENAME #old #c")
         self.said(eve, "#c", "new")
         self.assertEqual(texts(self.asked(eve, "LATEST #c * 10")), ["new"])
+
+    def test_it_follows_a_rename(self) -> None:
+        """What was said under the old name is shown under the new one, by every way of asking, and counts as its."""
+        names = ["#c", "#d", "#e", "#f"]
+        for old, new in pairwise(names):
+            self.world.clock.advance(100)
+            self.ann.asks(f"RENAME {old} {new}")
+            self.said(self.ann, new, f"on {new}")
+        self.bob.lines()
+        everything = [*"abcdefghij", "on #d", "on #e", "on #f"]
+        latest = self.asked(self.bob, "LATEST #f * 100")
+        self.assertEqual(texts(latest), everything)
+        self.assertEqual({parse(line.encode()).params[0] for line in latest}, {"#f"})
+        self.assertEqual(texts(self.asked(self.bob, "LATEST #f * 2")), everything[-2:])
+        ids = msgids(latest)
+        for question, wanted in (
+            (f"BEFORE #f msgid={ids[11]} 3", everything[8:11]),
+            (f"AFTER #f msgid={ids[8]} 3", everything[9:12]),
+            (f"AROUND #f msgid={ids[10]} 4", everything[8:12]),
+            (f"BETWEEN #f msgid={ids[7]} msgid={ids[12]} 100", everything[8:12]),
+            (f"BETWEEN #f msgid={ids[12]} msgid={ids[7]} 2", everything[10:12]),
+        ):
+            self.assertEqual(texts(self.asked(self.bob, question)), wanted, question)
+        for old in names[:-1]:
+            self.assertIn("INVALID_TARGET", self.bob.asks(f"CHATHISTORY LATEST {old} * 10")[0])
+
+    def test_a_rename_back(self) -> None:
+        """A channel that gets its first name again has all of it, and nothing of the one that had the name between."""
+        self.ann.asks("RENAME #c #d")
+        self.said(self.ann, "#d", "k")
+        eve = self.client("eve", caps=CAPS)
+        eve.asks("JOIN #c")
+        self.said(eve, "#c", "hers")
+        self.bob.asks("JOIN #c")
+        self.assertEqual(texts(self.asked(self.bob, "LATEST #c * 10")), ["hers"])
+        self.bob.asks("PART #c")
+        eve.asks("PART #c")
+        self.world.clock.advance(100)
+        self.ann.asks("RENAME #d #c")
+        self.said(self.ann, "#c", "l")
+        self.assertEqual("".join(texts(self.asked(self.bob, "LATEST #c * 100"))), "abcdefghijkl")
+
+    def test_a_new_channel_of_the_old_name_knows_nothing(self) -> None:
+        """Neither in the moment of the rename, nor when it is renamed itself."""
+        self.ann.asks("RENAME #c #d")
+        eve = self.client("eve", caps=CAPS)
+        eve.asks("JOIN #c")
+        self.assertEqual(self.asked(eve, "LATEST #c * 100"), [])
+        self.said(eve, "#c", "hers")
+        eve.asks("RENAME #c #e")
+        self.assertEqual(texts(self.asked(eve, "LATEST #e * 100")), ["hers"])
+
+    def test_renames_and_their_limits(self) -> None:
+        """Cut-offs and ages hold across names; so do restarts, and of very many names the newest are known."""
+        self.ann.asks("NS REGISTER password", "CS REGISTER #c")
+        self.world.clock.advance(3600)
+        self.ann.asks("RENAME #c #d")
+        self.said(self.ann, "#d", "k")
+        self.ann.asks("CS SET #d HISTORY JOINED")
+        eve = self.client("eve", caps=CAPS)
+        self.world.clock.advance(1)
+        eve.asks("JOIN #d")
+        self.ann.asks("RENAME #d #e")
+        self.said(self.ann, "#e", "l")
+        self.assertEqual(texts(self.asked(eve, "LATEST #e * 100")), ["l"])
+        self.ann.asks("CS SET #e HISTORY 1h")
+        self.assertEqual("".join(texts(self.asked(self.bob, "LATEST #e * 100"))), "kl")
+        self.ann.asks("CS SET #e HISTORY ON")
+        world = self.world = self.world.restart()
+        bob = world.client("bob", caps=CAPS)
+        bob.asks("JOIN #e")
+        self.assertEqual("".join(texts(self.asked(bob, "LATEST #e * 100"))), "abcdefghijkl")
+        ann = world.client("ann", caps=CAPS)
+        ann.asks("NS IDENTIFY password", "JOIN #e")
+        for number in range(40):
+            world.clock.advance(100)
+            self.assertIn("#n", "".join(ann.asks(f"RENAME {f'#n{number - 1}' if number else '#e'} #n{number}")))
+            self.said(ann, f"#n{number}", f"{number}")
+        bob.lines()
+        self.assertEqual(texts(self.asked(bob, "LATEST #n39 * 100")), [str(number) for number in range(7, 40)])
+
+    def test_a_renamed_channel_among_the_targets(self) -> None:
+        """TARGETS has it by its new name, and by what was said under the old one."""
+        self.ann.asks("RENAME #c #d")
+        bounds = "timestamp=2020-01-01T00:00:00.000Z timestamp=2262-01-01T00:00:00.000Z"
+        [line] = self.asked(self.bob, f"TARGETS {bounds} 10")
+        self.assertIn(f" TARGETS #d {parse(self.echoes[-1].encode()).tags['time']}", line)
+
+    def test_redaction_after_a_rename(self) -> None:
+        """What was said under the old name can be taken back under the new one, and not by who has the old one now."""
+        caps = f"{CAPS} draft/message-redaction"
+        self.ann.asks(f"CAP REQ :{caps}")
+        msgid = msgids(self.echoes)[4]
+        self.ann.asks("RENAME #c #d")
+        eve = self.client("eve", caps=caps)
+        eve.asks("JOIN #c")
+        self.assertIn("UNKNOWN_MSGID", eve.asks(f"REDACT #c {msgid}")[0])
+        self.assertIn(f" REDACT #d {msgid}", self.ann.asks(f"REDACT #d {msgid}")[0])
+        self.assertEqual("".join(texts(self.asked(self.bob, "LATEST #d * 100"))), "abcdfghij")
+
+    def test_happenings_follow_a_rename(self) -> None:
+        """With event-playback joins, quits and the like of before are shown under the new name, too."""
+        eve = self.client("eve", caps=EVENTS)
+        eve.asks("JOIN #c")
+        joe = self.client("joe")
+        joe.asks("JOIN #c")
+        joe.sends("QUIT")
+        self.ann.asks("KICK #c eve", "RENAME #c #d", "TOPIC #d :new")
+        eve.asks("JOIN #d")
+        bodies = [line.split(" ", 1)[1] for line in self.asked(eve, "LATEST #d * 6")]
+        self.assertEqual(
+            [body.replace("~", "").replace("@192.0.2.1", "") for body in bodies],
+            [
+                ":eve!eve JOIN #d",
+                ":joe!joe JOIN #d",
+                ":joe!joe QUIT :Client quit",
+                ":ann!ann KICK #d eve :ann",
+                ":ann!ann TOPIC #d :new",
+                ":eve!eve JOIN #d",
+            ],
+        )
+
+    def test_a_rename_before_the_horizon(self) -> None:
+        """Where retention has removed the rename, and all else that makes the state, what was said is still found."""
+        self.ann.asks("RENAME #c #d")
+        self.said(self.ann, "#d", "k")
+        rows = self.world.store.rows
+        try:
+            self.world.store.rows = [row for row in rows if row.event_type.startswith("message.")]
+            self.assertEqual("".join(texts(self.asked(self.bob, "LATEST #d * 100"))), "abcdefghijk")
+        finally:
+            self.world.store.rows = rows
+        channel = decode_snapshot(encode_snapshot(self.world.state)).channels["#d"]
+        self.assertEqual([(name.key, name.since) for name in channel.former], [("#c", channel.created_at)])
+
+    def test_clients_that_do_not_ask(self) -> None:
+        """The lines on joining, and ZNC's playback, have what was said under the old name."""
+        self.ann.asks("RENAME #c #d")
+        eve = self.client("eve", caps="server-time")
+        self.world.clock.advance(1)
+        self.assertEqual("".join(texts(eve.asks("JOIN #d"))), "abcdefghij")
+        joe = self.client("joe", caps="server-time znc.in/playback")
+        joe.asks("JOIN #d")
+        self.assertEqual("".join(texts(joe.asks("PRIVMSG *playback :PLAY * 0"))), "abcdefghij")
+        [line] = joe.asks("PRIVMSG *playback :LIST")
+        self.assertIn(":#d ", line)
 
     def test_limits(self) -> None:
         """More than history.limit cannot be had, nor what is older than history.max_age_days."""
@@ -540,6 +688,22 @@ class ReadMarkers(HistoryTestCase):
         ann.asks("MARKREAD #c timestamp=2020-01-01T00:00:00.000Z", "PART #c")
         self.assertIn(":irc.test MARKREAD #c timestamp=2020-01-01T00:00:00.000Z", ann.asks("JOIN #c"))
         self.assertEqual(self.events_of("account.read_marker"), [])
+
+    def test_it_follows_a_rename(self) -> None:
+        """How far somebody has read a channel is so under its new name; a new channel of the old one is unread."""
+        caps, moment = f"{MARKER} draft/channel-rename", "timestamp=2020-01-01T00:00:00.000Z"
+        ann, joe, bob = self.account("ann", caps=caps), self.client("joe", caps=caps), self.client("bob", caps=MARKER)
+        for client in (ann, joe, bob):
+            client.asks("JOIN #c", f"MARKREAD #c {moment}")
+        joe.asks("MARKREAD #d timestamp=2021-01-01T00:00:00.000Z")
+        for client in (ann, joe, bob):
+            client.lines()
+        ann.sends("RENAME #c #d")
+        self.assertEqual([line.split(" ", 1)[1] for line in ann.lines()][-1], f"MARKREAD #d {moment}")
+        self.assertIn(f":irc.test MARKREAD #d {moment}", bob.lines())
+        self.assertEqual(joe.asks("MARKREAD #d"), [":irc.test MARKREAD #d timestamp=2021-01-01T00:00:00.000Z"])
+        for client in (ann, joe, bob):
+            self.assertEqual(client.asks("MARKREAD #c"), [":irc.test MARKREAD #c *"])
 
     def test_bad_markers(self) -> None:
         """What is no marker is refused in the draft's words."""

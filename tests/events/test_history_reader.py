@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from sqlalchemy import create_engine, insert
 
-from slircd.events.history import ListHistoryReader, SQLHistoryReader, messages_query
+from slircd.events.history import ListHistoryReader, SQLHistoryReader, creation_query, messages_query
 from slircd.events.pages import HAPPENINGS, MESSAGES, TEXTS, Page, channel_page, is_direct, sides_of
 from slircd.events.row import Row
 from slircd.events.schema import CONVERSATIONS, EVENTS, METADATA
@@ -21,7 +21,7 @@ def rows(count: int) -> list[Row]:
     rng = Random(7)
     made: list[Row] = []
     for row_id in range(1, count + 1):
-        kind = rng.choice([*sorted(TEXTS), "message.tagmsg", "channel.join", "channel.topic_change", "user.disconnect"])
+        kind = rng.choice([*sorted(TEXTS), "message.tagmsg", "channel.join", "channel.create", "user.disconnect"])
         target, payload = rng.choice(["#a", "#b"]), "{}"
         if kind in MESSAGES and rng.random() < 0.4:
             target = rng.choice(["ann,bob", "ann,ann", "bob,eve"])
@@ -61,7 +61,10 @@ def test_both_readers_agree(tmp_path: Path) -> None:
             assert ours.conversations("ann", page) == theirs.conversations("ann", page)
             moment = rng.choice(log).timestamp[:-3] + "500Z"
             assert ours.first_id_at(moment[:27]) == theirs.first_id_at(moment[:27])
-            assert ours.find(after) == theirs.find(after)
+            row = rng.choice(log)
+            assert ours.creation_at("#a", row.timestamp, page.before_id) == theirs.creation_at(
+                "#a", row.timestamp, page.before_id
+            )
     engine.dispose()
 
 
@@ -76,6 +79,7 @@ def test_both_readers_agree(tmp_path: Path) -> None:
             "SELECT * FROM events WHERE target = ? AND event_type IN (?, ?) AND id > ? AND id < ? ORDER BY id LIMIT 50",
             "idx_events_target (target=? AND id>? AND id<?)",
         ),
+        (str(creation_query("sqlite")), "idx_events_timestamp (timestamp=? AND rowid<?)"),
         (
             "SELECT * FROM events WHERE event_type = ? AND id > ? AND id < ? ORDER BY id DESC LIMIT 50",
             "idx_events_type (event_type=? AND id>? AND id<?)",

@@ -114,9 +114,18 @@ class StoreContract:
         assert [each.id for each in self.ask(lambda reader: reader.page(oldest))] == [1]
         later = together._replace(target="#c", types=TEXTS | HAPPENINGS, after_id=4)
         assert [each.id for each in self.ask(lambda reader: reader.page(later))] == [5]
-        assert self.ask(lambda reader: [reader.find(reader.first_id_at(row(3).timestamp))]) == [
-            row(3, event_type="message.privmsg", target="ann,bob")
-        ]
+        assert self.ask(lambda reader: [reader.first_id_at(row(3).timestamp)]) == [3]
+
+    def test_creations(self) -> None:
+        """A channel's creation at a moment is the last one before some event, if there is any."""
+        for number, target in ((1, "#a"), (2, "#b"), (3, "#a"), (4, "#a")):
+            self.store.append([row(number, timestamp=row(1).timestamp, event_type="channel.create", target=target)])
+        self.store.append([row(5, event_type="channel.create", target="#a")])
+        self.calls.wait(lambda: bool(self.calls.commits) and self.calls.commits[-1][0] == 5)
+        for target, before_id, found in (("#a", 9, 4), ("#a", 4, 3), ("#b", 9, 2), ("#c", 9, 0), ("#a", 1, 0)):
+            timestamp = row(1).timestamp
+            asked = self.ask(lambda reader, about=(target, timestamp, before_id): [reader.creation_at(*about)])
+            assert asked == [found]
 
     def test_many(self) -> None:
         """More rows than one batch are committed in order, each once."""

@@ -64,6 +64,16 @@ class Takeover(ServerTestCase):
             results[0].raiseException()
         return results[0]
 
+    def test_a_moment_under_another_name(self) -> None:
+        """A channel that was renamed meanwhile is given back what it had under the name of that time."""
+        self.ann.sends("RENAME #ops #staff", "TOPIC #staff :after", "CS SET #staff SUCCESSOR joe")
+        self.joe.sends("JOIN #ops", "TOPIC #ops :another channel")
+        plan = ensureDeferred(restore_channel(self.world.server, "#staff", self.before, API, do=True))
+        self.assertEqual(self.successResultOf(plan).channel, "#staff")
+        channel = self.world.state.channels["#staff"]
+        self.assertEqual(channel.topic.text, "the rules are simple")
+        self.assertNotIn("successor", channel.registration.settings)
+
     def test_undone_in_one_command(self) -> None:
         """The dry run says all and does nothing; then everything is as it was, by one actor, while people talk."""
         before = {

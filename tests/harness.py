@@ -56,6 +56,24 @@ def make_config(changes: Mapping[str, Any] | None = None, **more: Any) -> Config
     return parse(data, "test.toml")
 
 
+class TurnClock(Clock):
+    """A clock whose `advance` is one turn of the reactor: what it calls may ask for another, which does not begin yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns = 0
+        self.rightNow = START
+
+    def advance(self, amount: float) -> None:
+        self.turns += 1
+        self.rightNow += amount
+        for call in [call for call in self.calls if call.getTime() <= self.rightNow]:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
 class FakeTransport(StringTransport):
     """A client's connection, in memory; closing it tells the protocol."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from slircd.commands.backlog import replay_missed, replay_on_join
 from slircd.commands.metadata import sync_joined
-from slircd.commands.names import send_channel_state
+from slircd.commands.names import send_channel_state, send_implicit_names
 from slircd.commands.registry import Context
 from slircd.rules.account import login_events
 from slircd.rules.bouncer import NewClient, decide_attach, shared_user
@@ -43,15 +43,18 @@ async def attach(ctx: Context, user: User, real_host: str) -> bool:
     return True
 
 
-def show_place(ctx: Context) -> None:
-    """Where the user is: its channels, with topic and names, and that it is away."""
+async def show_place(ctx: Context) -> None:
+    """Where the user is: its channels, with topic and names, and that it is away.  Raises ClientGone."""
     user, session = ctx.user, ctx.session
     timestamp = ctx.server.timestamp()
     for channel in list(ctx.state.channels_of(user.uid)):
+        if ctx.state.channels.get(channel.key) is not channel or ctx.uid not in channel.members:
+            continue  # left meanwhile
         more = f" {user.account or '*'} :{user.realname}" if session.caps & EXTENDED_JOIN else ""
         ctx.send(Line(f":{user.source} JOIN {channel.name}{more}", timestamp=timestamp, account=user.account))
         sync_joined(ctx.server, session, channel, ctx.send)
-        send_channel_state(ctx.server, session, channel, ctx.send)
+        if send_channel_state(ctx.server, session, channel, ctx.send):
+            await send_implicit_names(ctx.server, session, channel, ctx.send, ctx.next_turn)
     if user.away is not None:
         ctx.reply(RPL_NOWAWAY)
 

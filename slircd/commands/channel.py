@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from slircd.commands.messaging import is_filtered
-from slircd.commands.names import end_of_names, names_lines, topic_lines
+from slircd.commands.names import end_of_names, send_implicit_names, send_names, topic_lines
 from slircd.commands.registry import Context, command, targets
 from slircd.events.clock import parse_timestamp
 from slircd.rules.channel import (
@@ -22,6 +22,7 @@ from slircd.rules.channel import (
 )
 from slircd.rules.lookup import may_see_channel, visible_channel
 from slircd.rules.modes import parse_rate
+from slircd.wire.capabilities import CHANNEL_RENAME
 from slircd.wire.line import Line
 from slircd.wire.masks import matches_glob
 from slircd.wire.message import truncate_utf8
@@ -54,6 +55,9 @@ RENAMES: Final = 2
 RENAME_WINDOW_S: Final = 60
 """How often one channel may be renamed: each time all its members are told who is there."""
 
+MAX_TOLD: Final = 1_000_000
+"""Names that a renaming may send: members who know no RENAME (they are told all names) times members."""
+
 
 # --- JOIN, PART ---------------------------------------------------------------------------------------------------
 
@@ -72,6 +76,8 @@ async def join(ctx: Context, channels: str, keys: str = "") -> None:
         key = next(given, "")
         try:
             await _join_one(ctx, name, key)
+            while ctx.owed:
+                await send_implicit_names(ctx.server, ctx.session, ctx.owed.pop(), ctx.send, ctx.next_turn)
         except NumericError as error:
             ctx.refuse(error)
 
@@ -178,6 +184,11 @@ async def rename(ctx: Context, name: str, new_name: str, reason: str = "") -> No
         raise StandardReply(
             "FAIL", "CANNOT_RENAME", service.channel.name, new_name, text="The channel was renamed a moment ago"
         )
+    told = sum(not session.caps & CHANNEL_RENAME for session in service.sessions)
+    if decision and told * len(service.channel.members) > MAX_TOLD:
+        raise StandardReply(
+            "FAIL", "CANNOT_RENAME", service.channel.name, new_name, text="Too many would have to be told who is there"
+        )
     await service.emit(decision, ctx)
 
 
@@ -232,28 +243,28 @@ def knock(ctx: Context, name: str, reason: str = "") -> None:
 
 
 @command("NAMES")
-def names(ctx: Context, channels: str = "") -> None:
+async def names(ctx: Context, channels: str = "") -> None:
     """NAMES <channel>{,<channel>}  (RFC 2812 3.2.5)
 
     Shows who is on channels.
     """
-    sees_hidden = ctx.has_privilege("see-hidden")
     for name in targets(channels, ctx.config.limits.targets.names):
         channel = ctx.state.channel_by_name(name)
-        if channel is not None and may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden):
-            for body in names_lines(ctx.server, ctx.session, channel):
-                ctx.send_text(body)
+        if channel is not None:
+            await send_names(ctx.server, ctx.session, channel, ctx.send, ctx.next_turn)
     ctx.send_text(end_of_names(ctx.server, ctx.session, channels or "*"))
 
 
 @command("LIST")
-def list_(ctx: Context, conditions: str = "", _target: str = "") -> None:
+async def list_(ctx: Context, conditions: str = "", _target: str = "") -> None:
     """LIST [<channel or condition>{,<channel or condition>}]  (RFC 2812 3.2.6, ELIST)
 
     Shows channels.  Conditions: <N and >N members, C<N and C>N minutes since creation, T<N and T>N minutes since the
     topic was set, a mask of names, !mask of names that are left out.
+
+    A long list comes in pieces, however slowly it is read (SAFELIST): what is there from its beginning to its end is
+    in it once.
     """
-    sees_hidden = ctx.has_privilege("see-hidden")
     words = [word for word in conditions.split(",") if word]
     plain = [word for word in words if word.startswith("#") and not any(sign in word for sign in "*?")]
     tests = [_condition(ctx, word) for word in words if word not in plain]
@@ -263,12 +274,16 @@ def list_(ctx: Context, conditions: str = "", _target: str = "") -> None:
     else:
         candidates = list(ctx.state.channels.values())
     ctx.reply(RPL_LISTSTART, "Channel")
-    for channel in candidates:
-        if not channel.members and "P" not in channel.flags:
-            continue  # registered, and nobody is there
-        if may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden) and all(test(channel) for test in tests):
-            text = channel.topic.text if channel.topic is not None else ""
-            ctx.reply(RPL_LIST, channel.name, len(channel.members), text=text)
+    async for piece in ctx.pieces(candidates):
+        sees_hidden = ctx.has_privilege("see-hidden")
+        for channel in piece:
+            if ctx.state.channels.get(channel.key) is not channel:
+                continue  # gone meanwhile
+            if not channel.members and "P" not in channel.flags:
+                continue  # registered, and nobody is there
+            if may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden) and all(test(channel) for test in tests):
+                text = channel.topic.text if channel.topic is not None else ""
+                ctx.reply(RPL_LIST, channel.name, len(channel.members), text=text)
     ctx.reply(RPL_LISTEND)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from slircd.commands.markers import marker_of
 from slircd.events.clock import parse_timestamp
-from slircd.rules.lookup import sees_member
+from slircd.rules.lookup import may_see_channel, sees_member
 from slircd.state.model import Channel
 from slircd.wire.capabilities import MULTI_PREFIX, NO_IMPLICIT_NAMES, READ_MARKER, SERVER_TIME, USERHOST_IN_NAMES
 from slircd.wire.line import Line
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
 Send = Callable[[Line], None]
 
+NAMES_PIECE: Final = 1_000
+"""Members that are named in one turn of the reactor: about a millisecond."""
 
-def names_lines(server: IRCServer, session: Session, channel: Channel) -> list[str]:
-    """The bodies of RPL_NAMREPLY for one channel, as `session` may see it."""
+
+def names_lines(server: IRCServer, session: Session, channel: Channel, uids: Iterable[str]) -> list[str]:
+    """The bodies of RPL_NAMREPLY for members of one channel, as `session` may see them."""
     state = server.state
     caps = session.caps
     multi = bool(caps & MULTI_PREFIX)
@@ -36,7 +40,10 @@ def names_lines(server: IRCServer, session: Session, channel: Channel) -> list[s
     sees_hidden = bool(session.uid) and server.has_privilege(session.uid, "see-hidden")
     plain = "u" not in channel.flags and session.uid in channel.members
     words: list[str] = []
-    for uid, modes in channel.members.items():
+    for uid in uids:
+        modes = channel.members.get(uid)
+        if modes is None:
+            continue  # gone meanwhile
         user = state.users[uid]
         if plain or sees_member(channel, session.uid, user, sees_hidden=sees_hidden):
             symbols = CHANNEL_MODES.symbols(modes, multi) if modes else ""
@@ -64,17 +71,58 @@ def topic_lines(server: IRCServer, session: Session, channel: Channel) -> list[s
     ]
 
 
-def send_channel_state(server: IRCServer, session: Session, channel: Channel, send: Send) -> None:
+async def send_names(
+    server: IRCServer, session: Session, channel: Channel, send: Send, next_turn: Callable[[], Awaitable[None]]
+) -> None:
+    """Who is on a channel, if the client may know of it: a piece a turn, each as it is then.
+
+    Who joins meanwhile shows by the JOIN, and who leaves before its piece is not named.  `next_turn` is that of the
+    context or session; what it raises goes through.
+    """
+    members = iter(list(channel.members))
+    piece = list(islice(members, NAMES_PIECE))
+    while piece:
+        sees_hidden = bool(session.uid) and server.has_privilege(session.uid, "see-hidden")
+        if server.state.channels.get(channel.key) is not channel or not may_see_channel(
+            channel, session.uid, sees_hidden=sees_hidden
+        ):
+            return
+        _send_all(server, session, names_lines(server, session, channel, piece), send)
+        piece = list(islice(members, NAMES_PIECE))
+        if piece:
+            await next_turn()
+
+
+async def send_implicit_names(
+    server: IRCServer, session: Session, channel: Channel, send: Send, next_turn: Callable[[], Awaitable[None]]
+) -> None:
+    """The names of a large channel that a client has joined, and their end."""
+    await send_names(server, session, channel, send, next_turn)
+    _send_all(server, session, [end_of_names(server, session, channel.name)], send)
+
+
+def send_channel_state(
+    server: IRCServer, session: Session, channel: Channel, send: Send, most: int = NAMES_PIECE
+) -> bool:
     """What follows a client's own JOIN: topic, how far it has read, and names.
+
+    Returns whether the names are still to be sent, in pieces, because there are more than `most`.
 
     RFC 2812 3.2.1; IRCv3 no-implicit-names, draft/read-marker.
     """
-    timestamp = server.timestamp() if session.caps & SERVER_TIME else ""
     bodies = topic_lines(server, session, channel)
     if session.caps & READ_MARKER:
         bodies.append(f":{server.server_name} {marker_of(server, session, channel.name)}")
-    if not session.caps & NO_IMPLICIT_NAMES:
-        bodies += names_lines(server, session, channel)
+    wanted = not session.caps & NO_IMPLICIT_NAMES
+    at_once = len(channel.members) <= most
+    if wanted and at_once:
+        bodies += names_lines(server, session, channel, channel.members)
         bodies.append(end_of_names(server, session, channel.name))
+    _send_all(server, session, bodies, send)
+    return wanted and not at_once
+
+
+def _send_all(server: IRCServer, session: Session, bodies: Iterable[str], send: Send) -> None:
+    timestamp = server.timestamp() if session.caps & SERVER_TIME else ""
     for body in bodies:
         send(Line(body, timestamp=timestamp))

@@ -202,7 +202,7 @@ def die(ctx: Context, reason: str = "") -> None:
 
 
 @command("TRACE", privilege="trace")
-def trace(ctx: Context, nick: str = "") -> None:
+async def trace(ctx: Context, nick: str = "") -> None:
     """TRACE [<nick>]  (RFC 2812 3.4.8)
 
     Shows connections: through which listener, from where, how long.
@@ -211,13 +211,15 @@ def trace(ctx: Context, nick: str = "") -> None:
         user = ctx.state.user_by_nick(nick)
         if user is None:
             raise NumericError(ERR_NOSUCHNICK, nick)
-        wanted = {user.uid}
+        wanted = list(ctx.server.users.sessions_of(user.uid))
     else:
-        wanted = set(ctx.state.users)
+        wanted = list(ctx.server.sessions)
     now = ctx.server.reactor.seconds()
-    for session in list(ctx.server.sessions):
-        if session.uid in wanted:
-            user = ctx.state.users[session.uid]
+    async for sessions in ctx.pieces(wanted):
+        for session in sessions:
+            user = ctx.state.users.get(session.uid)
+            if user is None:
+                continue
             numeric, kind = (RPL_TRACEOPERATOR, "Oper") if user.is_oper else (RPL_TRACEUSER, "User")
             listener = session.listener.name if session.listener is not None else "-"
             text = f"{user.username}@{user.real_host} through {listener}, {int(now - session.connected_s)} s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from slircd.commands.registry import Context, command, targets
@@ -54,7 +54,7 @@ Pair = tuple["User", "Channel | None"]
 
 
 @command("WHO")
-def who(ctx: Context, mask: str = "*", options: str = "") -> None:
+async def who(ctx: Context, mask: str = "*", options: str = "") -> None:
     """WHO [<channel or mask> [o][%<fields>[,<token>]]]  (RFC 2812 3.6.1, WHOX)
 
     Shows users: members of a channel, or who matches a mask.
@@ -63,7 +63,7 @@ def who(ctx: Context, mask: str = "*", options: str = "") -> None:
     fields, _, token = fields.partition(",")
     opers_only = "o" in flags
     whox = "%" in options
-    for user, channel in _who_matches(ctx, mask):
+    async for user, channel in _who_matches(ctx, mask):
         if opers_only and not _shows_as_oper(ctx, user):
             continue
         if whox:
@@ -73,35 +73,55 @@ def who(ctx: Context, mask: str = "*", options: str = "") -> None:
     ctx.reply(RPL_ENDOFWHO, mask)
 
 
-def _who_matches(ctx: Context, mask: str) -> Iterator[Pair]:
+async def _who_matches(ctx: Context, mask: str) -> AsyncIterator[Pair]:
+    """Whom the client may see: in pieces, each as it is in its turn; who has gone since the beginning is left out."""
+    state = ctx.state
+    channel = state.channel_by_name(mask) if mask.startswith("#") else None
+    named = state.user_by_nick(mask)
+    if channel is not None:
+        async for uids in ctx.pieces(list(channel.members)):
+            for user in _seen_members(ctx, channel, uids):
+                yield user, channel
+    elif named is not None:
+        yield named, _common_channel(ctx, named)
+    elif not mask.startswith("#"):
+        pattern = "*" if mask == "0" else state.fold(mask)
+        async for users in ctx.pieces(list(state.users.values())):
+            for user in _seen_matches(ctx, pattern, users):
+                yield user, _common_channel(ctx, user)
+
+
+def _seen_members(ctx: Context, channel: Channel, uids: Iterable[str]) -> Iterator[User]:
+    """Those who are on the channel now and whom the client may see there now."""
     state = ctx.state
     sees_hidden = ctx.has_privilege("see-hidden")
-    if mask.startswith("#"):
-        channel = state.channel_by_name(mask)
-        if channel is not None and may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden):
-            for uid in channel.members:
-                if sees_member(channel, ctx.uid, state.users[uid], sees_hidden=sees_hidden):
-                    yield state.users[uid], channel
+    if state.channels.get(channel.key) is not channel or not may_see_channel(channel, ctx.uid, sees_hidden=sees_hidden):
         return
-    named = state.user_by_nick(mask)
-    if named is not None:
-        yield named, _common_channel(ctx, named)
-        return
-    pattern = "*" if mask == "0" else state.fold(mask)
-    peers = state.peers_of(ctx.uid)
-    for user in list(state.users.values()):
+    for uid in uids:
+        if uid in channel.members and sees_member(channel, ctx.uid, state.users[uid], sees_hidden=sees_hidden):
+            yield state.users[uid]
+
+
+def _seen_matches(ctx: Context, pattern: str, users: Iterable[User]) -> Iterator[User]:
+    """Those who are online now, match, and whom the client may see now."""
+    state = ctx.state
+    sees_hidden = ctx.has_privilege("see-hidden")
+    own = state.memberships.get(ctx.uid, {}).keys()
+    for user in users:
+        if state.users.get(user.uid) is not user:
+            continue
         # Who shares an auditorium (+u) with somebody is a peer all the same, but is not seen there.
         if (
             "i" in user.modes
             and user.uid != ctx.uid
             and not sees_hidden
-            and (user.uid not in peers or _common_channel(ctx, user) is None)
+            and (own.isdisjoint(state.memberships.get(user.uid, ())) or _common_channel(ctx, user) is None)
         ):
             continue
         server = ctx.server.server_of(user)
         texts: Iterable[str] = (user.nick, user.username, user.host, server, user.realname, user.source)
         if any(matches_glob(pattern, state.fold(text)) for text in texts):
-            yield user, _common_channel(ctx, user)
+            yield user
 
 
 def _common_channel(ctx: Context, user: User) -> Channel | None:

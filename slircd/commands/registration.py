@@ -347,7 +347,7 @@ async def _share(ctx: Context, user: User, registration: Registration, real_host
         registration.take(Step.REFUSED)
         raise
     _welcome(ctx)
-    show_place(ctx)
+    await show_place(ctx)
     await show_missed(ctx, since)
 
 

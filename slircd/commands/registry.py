@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from slircd.network.channels import ChannelService
     from slircd.network.server import IRCServer
     from slircd.network.session import Session
-    from slircd.state.model import ServerState, User
+    from slircd.state.model import Channel, ServerState, User
     from slircd.wire.message import Message
 
 
@@ -53,6 +53,14 @@ _REGISTERING: Final = Phase.REGISTERING
 
 Handler = Callable[..., Coroutine[Any, Any, None] | None]
 H = TypeVar("H", bound=Handler)
+T = TypeVar("T")
+
+PIECE: Final = 200
+"""Things that a long answer looks at in one turn: lines of a LIST or a WHO, about two milliseconds."""
+
+
+class ClientGone(Exception):
+    """The client has gone while it was being answered; there is nothing more to do."""
 
 
 class Command(NamedTuple):
@@ -115,7 +123,7 @@ class Context:
     included, and leaves as one labelled line or batch when the command is done.
     """
 
-    __slots__ = ("_answers", "_batch", "_covered", "label", "message", "server", "session")
+    __slots__ = ("_answers", "_batch", "_covered", "_outer", "label", "message", "owed", "server", "session")
 
     def __init__(self, server: IRCServer, session: Session, message: Message, label: str | None) -> None:
         self.server = server
@@ -127,6 +135,10 @@ class Context:
         """The reference of the batch that is open."""
         self._covered = 0
         """How many of the first answers are one whole batch."""
+        self._outer = ""
+        """The reference of the labelled batch of an answer in pieces."""
+        self.owed: list[Channel] = []
+        """Channels that the client has joined whose names are too many for a turn: the command sends them."""
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -216,7 +228,8 @@ class Context:
 
     def send(self, line: Line, *, free: bool = False) -> None:
         """Answer with `line`; a `free` one shows nothing of the state, so it need not wait for the log."""
-        extra = {"batch": self._batch} if self._batch and not _is_inside(line) else None
+        batch = self._batch or self._outer
+        extra = {"batch": batch} if batch and not _is_inside(line) else None
         if self._answers is None:
             self.session.send(line, extra, free=free)
         else:
@@ -251,6 +264,30 @@ class Context:
         if first and self._answers is not None:
             self._covered = len(self._answers)
 
+    async def pieces(self, things: Sequence[T], most: int = PIECE) -> AsyncIterator[Sequence[T]]:
+        """Divide `things`, at most `most` a piece, for an answer that is made a turn of the reactor for each.
+
+        What there was when the list was made may be gone when its piece comes: look again.  A client that reads slowly
+        is waited for.  Raises ClientGone if it leaves before the end.
+        """
+        for start in range(0, len(things), most):
+            if start:
+                await self.next_turn()
+            yield things[start : start + most]
+
+    async def next_turn(self) -> None:
+        """Let everybody else have a turn; see `pieces`."""
+        if self._answers:
+            self._begin_outer()
+        await self.session.next_turn()
+
+    def _begin_outer(self) -> None:
+        """Send what was collected for the label: the rest of the answer comes in later turns, too much to keep."""
+        answers, self._answers = self._answers or [], None
+        if self.label is not None and self.session.caps & BATCH:
+            self._outer = self._open_labelled()
+        self._send_in(self._outer, answers)
+
     def put_off(self) -> None:
         """The answer to the label comes with a later command, which will `take_over` the label."""
         self._answers = self.label = None
@@ -272,9 +309,12 @@ class Context:
     def finish(self) -> None:
         """The command is done: send what was collected for the label.  Afterwards answers go out at once."""
         answers, self._answers = self._answers, None
+        session = self.session
+        if self._outer:
+            outer, self._outer = self._outer, ""
+            session.send(Line(f":{self.server.server_name} BATCH -{outer}"))
         if answers is None or self.label is None:
             return
-        session = self.session
         if not answers:
             answers = [(Line(f":{self.server.server_name} ACK", timestamp=self.server.timestamp()), None)]
         if len(answers) in (1, self._covered):
@@ -283,14 +323,24 @@ class Context:
             for line, extra in answers[1:]:
                 session.send(line, extra)
         elif not session.caps & BATCH:
-            for line, extra in answers:
-                session.send(line, extra)
+            self._send_in("", answers)
         else:
-            reference = session.next_batch()
-            session.send(Line(f":{self.server.server_name} BATCH +{reference} labeled-response"), {"label": self.label})
-            for line, extra in answers:
-                session.send(line, extra or (None if _is_inside(line) else {"batch": reference}))
+            reference = self._open_labelled()
+            self._send_in(reference, answers)
             session.send(Line(f":{self.server.server_name} BATCH -{reference}"))
+
+    def _open_labelled(self) -> str:
+        """Begin the batch that carries the label; returns its reference."""
+        reference = self.session.next_batch()
+        line = Line(f":{self.server.server_name} BATCH +{reference} labeled-response")
+        self.session.send(line, {"label": self.label or ""})
+        return reference
+
+    def _send_in(self, reference: str, answers: Iterable[tuple[Line, Mapping[str, str] | None]]) -> None:
+        """Send what was collected, in a batch if there is a reference."""
+        for line, extra in answers:
+            outer = {"batch": reference} if reference and not _is_inside(line) else None
+            self.session.send(line, extra or outer)
 
     # --- deciding -------------------------------------------------------------------------------------------------
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from slircd.about import version
 from slircd.commands.registry import COMMANDS, Context, Phase, command
@@ -224,8 +224,11 @@ def map_(ctx: Context) -> None:
 
 # --- STATS --------------------------------------------------------------------------------------------------------
 
+LOOKED_AT: Final = 5_000
+"""Users that are looked at in one turn where few of them become a line."""
 
-def _stats_uptime(ctx: Context) -> None:
+
+async def _stats_uptime(ctx: Context) -> None:
     server = ctx.server
     seconds = int(server.reactor.seconds() - server.started_s)
     days, rest = divmod(seconds, 86_400)
@@ -237,56 +240,64 @@ def _stats_uptime(ctx: Context) -> None:
     )
 
 
-def _stats_commands(ctx: Context) -> None:
+async def _stats_commands(ctx: Context) -> None:
     for name, count in sorted(ctx.server.command_counts.items()):
         ctx.reply(RPL_STATSCOMMANDS, name, count)
 
 
-def _stats_opers(ctx: Context) -> None:
+async def _stats_opers(ctx: Context) -> None:
     for name, oper in ctx.config.opers.items():
         for mask in oper.masks:
             ctx.reply(RPL_STATSOLINE, "O", mask, "*", name, "0", oper.oper_class)
 
 
-def _stats_online_opers(ctx: Context) -> None:
+async def _stats_online_opers(ctx: Context) -> None:
     count = 0
-    for user in ctx.state.users.values():
-        if user.is_oper and ("H" not in user.modes or ctx.has_privilege("see-hidden")):
-            count += 1
-            ctx.reply(RPL_STATSPLINE, text=f"{user.nick} ({user.username}@{user.host}) [{user.oper}]")
+    async for users in ctx.pieces(list(ctx.state.users.values()), LOOKED_AT):
+        for user in users:
+            if user.is_oper and ctx.state.users.get(user.uid) is user:
+                if "H" in user.modes and not ctx.has_privilege("see-hidden"):
+                    continue
+                count += 1
+                ctx.reply(RPL_STATSPLINE, text=f"{user.nick} ({user.username}@{user.host}) [{user.oper}]")
     ctx.reply(RPL_STATSPLINE, text=f"{count} IRC operator(s) online")
 
 
-def _stats_links(ctx: Context) -> None:
-    now = ctx.server.reactor.seconds()
-    for session in ctx.server.sessions:
-        ctx.reply(
-            RPL_STATSLINKINFO,
-            session.display_nick,
-            session.outbox.size,
-            session.outbox.lines_sent,
-            session.outbox.bytes_sent // 1024,
-            session.received,
-            session.received_bytes // 1024,
-            int(now - session.connected_s),
-        )
+async def _stats_links(ctx: Context) -> None:
+    async for sessions in ctx.pieces(list(ctx.server.sessions)):
+        now = ctx.server.reactor.seconds()
+        for session in sessions:
+            if session in ctx.server.sessions:
+                ctx.reply(
+                    RPL_STATSLINKINFO,
+                    session.display_nick,
+                    session.outbox.size,
+                    session.outbox.lines_sent,
+                    session.outbox.bytes_sent // 1024,
+                    session.received,
+                    session.received_bytes // 1024,
+                    int(now - session.connected_s),
+                )
 
 
-def _stats_lines(ctx: Context) -> None:
-    for kind, bans in ctx.state.bans.items():
-        for ban in bans.values():
+async def _stats_lines(ctx: Context) -> None:
+    lines = [(kind, ban) for kind, bans in ctx.state.bans.items() for ban in bans.values()]
+    async for piece in ctx.pieces(lines):
+        for kind, ban in piece:
+            if ctx.state.bans.get(kind, {}).get(ctx.state.fold(ban.mask)) is not ban:
+                continue  # removed meanwhile
             until = ban.expires[:19] + "Z" if ban.expires else "0"
             private = f"|{ban.private_reason}" if ban.private_reason else ""
             ctx.reply(RPL_STATSKLINE, kind.upper(), ban.mask, until, ban.set_by, text=f"{ban.reason}{private}")
 
 
-def _stats_listeners(ctx: Context) -> None:
+async def _stats_listeners(ctx: Context) -> None:
     for listener in ctx.server.listeners:
         kind = "TLS" if listener.tls else "plain"
         ctx.reply(RPL_STATSPLINE, text=f"listener {listener.name} ({kind})")
 
 
-STATS: Final[dict[str, tuple[str, bool, Callable[[Context], None]]]] = {
+STATS: Final[dict[str, tuple[str, bool, Callable[[Context], Coroutine[Any, Any, None]]]]] = {
     "k": ("network bans of all kinds", True, _stats_lines),
     "l": ("connections: queue, lines and kilobytes sent and received, age", True, _stats_links),
     "m": ("how often each command was used", False, _stats_commands),
@@ -299,7 +310,7 @@ STATS: Final[dict[str, tuple[str, bool, Callable[[Context], None]]]] = {
 
 
 @command("STATS")
-def stats(ctx: Context, query: str = "", target: str = "") -> None:
+async def stats(ctx: Context, query: str = "", target: str = "") -> None:
     """STATS [<query> [<server>]]  (RFC 2812 3.4.4)
 
     Shows statistics: one letter, or no letter for a list of the letters.
@@ -311,7 +322,7 @@ def stats(ctx: Context, query: str = "", target: str = "") -> None:
         _, privileged, answer = entry
         if privileged:
             ctx.require_privilege("stats")
-        answer(ctx)
+        await answer(ctx)
     elif not letter:
         for known, (text, _, _) in STATS.items():
             ctx.notice(f"STATS {known}: {text}")

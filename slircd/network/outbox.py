@@ -3,7 +3,7 @@
 Two rules.  A line waits in the outbox until the log is committed up to the last event that was applied when the line
 was made (the output gate): any later answer could reveal that event, so the rule is the whole server's, and where
 nothing is unwritten nothing waits.  What may go is collected and leaves in one write per client at the end of the
-reactor's turn.
+reactor's turn; when a turn has thousands of clients to write to, the writes go on in the next one.
 
 A client that does not read is cut when its outbox exceeds its limit; it never makes the server grow, and nobody else
 waits for it.
@@ -15,9 +15,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer, IReactorTime, ITransport
 from twisted.internet.tcp import Server as TCPServer
 from zope.interface import implementer
+
+from slircd.network.turns import BUDGET_S
 
 
 class OutputGate:
@@ -77,8 +80,16 @@ def _ignore(seconds: float) -> None:
     """An `on_release` of nobody."""
 
 
+PIECE: Final = 32
+"""Outboxes that are flushed between two looks at the clock."""
+
+
 class Flusher:
-    """Collects the outboxes that have something to send, and flushes them once at the end of the turn."""
+    """Collects the outboxes that have something to send, and flushes them once at the end of the turn.
+
+    A write costs a system call, so ten thousand would be a long turn: what does not fit in the budget waits for the
+    next one, behind nothing that came later.
+    """
 
     __slots__ = ("_dirty", "_reactor")
 
@@ -93,11 +104,30 @@ class Flusher:
         self._dirty.append(outbox)
 
     def flush(self) -> None:
-        """Send what every outbox has ready."""
+        """Send what every outbox has ready, or as much of it as a turn may have."""
         dirty = self._dirty
         self._dirty = []
-        for outbox in dirty:
-            outbox.flush()
+        if len(dirty) <= PIECE:
+            for outbox in dirty:
+                outbox.flush()
+            return
+        seconds = self._reactor.seconds
+        end = seconds() + BUDGET_S
+        for start in range(0, len(dirty), PIECE):
+            if start and seconds() >= end:
+                self._later(dirty[start:])
+                return
+            for outbox in dirty[start : start + PIECE]:
+                outbox.flush()
+
+    def _later(self, rest: list[Outbox]) -> None:
+        if not self._dirty:  # else the call is made already
+            self._reactor.callLater(0, self.flush)
+        self._dirty = rest + self._dirty
+
+
+ROOM: Final = 8
+"""A long answer goes on when no more than this part of the limit waits, which leaves the rest to what others say."""
 
 
 @implementer(IPushProducer)
@@ -116,6 +146,7 @@ class Outbox:
         "_on_overflow",
         "_paused",
         "_ready",
+        "_room",
         "_send",
         "_transport",
         "bytes_sent",
@@ -148,12 +179,26 @@ class Outbox:
         self._paused = False
         self._dirty = False
         self._closing = False
+        self._room: Deferred[None] | None = None
         transport.registerProducer(self, True)
 
     @property
     def holding(self) -> bool:
         """Whether lines wait for the log."""
         return bool(self._held)
+
+    def room(self) -> Deferred[None]:
+        """Fires when so little waits that a piece of a long answer may follow, or when nothing will ever be sent again.
+
+        There is one long answer at a time: commands of a client run one after the other.
+        """
+        if self._has_room():
+            return succeed(None)
+        self._room = Deferred()
+        return self._room
+
+    def _has_room(self) -> bool:
+        return self.size <= self.limit // ROOM or self._closing
 
     def append(self, data: bytes, *, free: bool = False) -> None:
         """Send `data` (a whole line) when the log allows it, after all that was appended before.
@@ -208,6 +253,8 @@ class Outbox:
             self.lines_sent += count
             self.bytes_sent += size
             self._send(data)
+            if self._room is not None and self._has_room():
+                self._go_on()
         if self._closing and not self._held and not self._ready:
             self._end()
 
@@ -215,6 +262,7 @@ class Outbox:
         """Take no more lines; close the connection when those that are here have gone out."""
         if not self._closing:
             self._closing = True
+            self._go_on()
             if not self._dirty:
                 self._dirty = True
                 self._flusher.add(self)
@@ -225,6 +273,13 @@ class Outbox:
         self._ready.clear()
         self._held.clear()
         self.size = 0
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Whoever waits for room need not wait any more."""
+        room, self._room = self._room, None
+        if room is not None:
+            room.callback(None)
 
     def _end(self) -> None:
         self._transport.unregisterProducer()

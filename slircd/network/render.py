@@ -18,8 +18,8 @@ from slircd.commands.backlog import asks_itself, replay_on_join
 from slircd.commands.delivery import deliver_to_channel, deliver_to_user, echo, spoken_of
 from slircd.commands.markers import marker_line, rename_markers
 from slircd.commands.metadata import metadata_line, sync_joined
-from slircd.commands.names import send_channel_state
-from slircd.commands.registry import Context
+from slircd.commands.names import NAMES_PIECE, send_channel_state, send_implicit_names
+from slircd.commands.registry import ClientGone, Context
 from slircd.events import types as ev
 from slircd.events.bus import Record
 from slircd.events.msgid import message_id
@@ -158,6 +158,15 @@ class Rendering:
         if own is not None and own in (sessions := list(sessions)):
             self.to_session(own, line)
         send_to_all(sessions, line, but=own)
+
+    def owe_names(self, session: Session, channel: Channel) -> None:
+        """Have the names of a large channel sent, in pieces: by the client's own JOIN, if that is what this renders."""
+        origin = self.origin
+        if origin is not None and origin.session is session and origin.message.command == "JOIN":
+            origin.owed.append(channel)
+        else:
+            names = send_implicit_names(self.server, session, channel, session.send, session.next_turn)
+            ensureDeferred(names).addErrback(_names_failed, channel.name)
 
     def to_user(self, uid: str, line: Line, caps: int = 0) -> None:
         """Send to the sessions of a user that have all of `caps`."""
@@ -422,7 +431,8 @@ def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
         out.to_sessions(told, away)
     for session in out.server.users.sessions_of(user.uid):
         send = partial(out.to_session, session)
-        send_channel_state(out.server, session, channel, send)
+        if send_channel_state(out.server, session, channel, send):
+            out.owe_names(session, channel)
         sync_joined(out.server, session, channel, send)
         if out.server.config.history.channels and channel.created_at < stamp.timestamp and not asks_itself(session):
             done = ensureDeferred(replay_on_join(out.server, session, channel.name, stamp.id))
@@ -430,6 +440,11 @@ def channel_join(out: Rendering, event: ev.ChannelJoin, stamp: Stamp) -> None:
     if channel.registration is not None and "entrymsg" in channel.registration.settings:
         text = channel.registration.settings["entrymsg"]
         out.to_user(user.uid, out.line(CHANSERV, f"NOTICE {user.nick} :[{channel.name}] {text}", stamp))
+
+
+def _names_failed(failure: Failure, name: str) -> None:
+    if failure.check(ClientGone) is None:
+        log.failure("the names of {channel} could not be shown", failure=failure, channel=name)
 
 
 def _replay_failed(failure: Failure, name: str) -> None:
@@ -474,7 +489,9 @@ def channel_rename(out: Rendering, event: ev.ChannelRename, stamp: Stamp) -> Non
     service = out.server.channels.renamed(old_key, channel.key)
     out.server.expiries.renamed(old_key, channel.key)
     line = out.line(event.actor_uid, f"RENAME {event.name} {event.new_name} :{event.reason}", stamp)
-    for session in service.sessions if service is not None else ():
+    sessions = list(service.sessions) if service is not None else []
+    told_again = sum(not session.caps & CHANNEL_RENAME for session in sessions)
+    for session in sessions:
         if channel.key != old_key:
             rename_markers(session, old_key, channel.key)
         if session.caps & CHANNEL_RENAME:
@@ -486,7 +503,9 @@ def channel_rename(out: Rendering, event: ev.ChannelRename, stamp: Stamp) -> Non
             user = out.state.users[session.uid]
             out.to_session(session, out.line(user.uid, f"PART {event.name}{_trailing(event.reason)}", stamp))
             out.to_session(session, _join_line(user, channel, stamp, session.caps))
-            send_channel_state(out.server, session, channel, partial(out.to_session, session))
+            send = partial(out.to_session, session)
+            if send_channel_state(out.server, session, channel, send, NAMES_PIECE // told_again):
+                out.owe_names(session, channel)
 
 
 @renders(ev.MetadataSet)

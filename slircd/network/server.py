@@ -31,6 +31,7 @@ from slircd.network.monitor import Monitor
 from slircd.network.netbans import NetworkBans
 from slircd.network.outbox import Flusher, OutputGate
 from slircd.network.render import Renderer
+from slircd.network.turns import Turns
 from slircd.network.users import UserRegistry
 from slircd.security.cloak import Cloak
 from slircd.security.confusables import LookAlikes
@@ -114,6 +115,8 @@ class IRCServer(MultiService):
         self.state = ServerState()
         self.gate = OutputGate(reactor, strict=config.database.durability == "strict")
         self.flusher = Flusher(reactor)
+        self.turns = Turns(reactor)
+        """How long work is divided."""
         self.timers = txaio.make_batched_timer(PING_BUCKET_S)
         self.throttle = ConnectionThrottle(config.throttle, reactor, config.limits.clients)
         self.sessions: dict[Session, None] = {}

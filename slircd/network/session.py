@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from slircd.commands import families as families  # fills the registry
 from slircd.commands.multiline import OpenBatch, collects
 from slircd.commands.registration import Registration
-from slircd.commands.registry import COMMANDS, Context, arguments, check
+from slircd.commands.registry import COMMANDS, ClientGone, Context, arguments, check
 from slircd.events.bus import StoreUnavailable
 from slircd.events.codec import EncodeError
 from slircd.network.outbox import Outbox
@@ -470,6 +470,8 @@ class Session:
     def _failed(self, context: Context, error: BaseException, failure: Failure | None = None) -> None:
         if isinstance(error, (NumericError, StandardReply)):
             context.refuse(error)
+        elif isinstance(error, ClientGone):
+            pass  # nobody is there to be told
         elif isinstance(error, StoreUnavailable):
             context.standard_reply(
                 "FAIL", "TEMPORARILY_UNAVAILABLE", text="The event log cannot be written now, try again later"
@@ -496,6 +498,16 @@ class Session:
         A `free` line shows nothing of the state, so it waits only behind lines that do.
         """
         self.outbox.append(line.encoded_with(self.caps, extra) if extra else line.encoded(self.caps), free=free)
+
+    async def next_turn(self) -> None:
+        """Between two pieces of a long answer: let others have their turn, and the client read what it has been sent.
+
+        Raises ClientGone if it leaves meanwhile.
+        """
+        await self.outbox.room()
+        await self.server.turns.next()
+        if self._closed:
+            raise ClientGone
 
     def next_batch(self) -> str:
         """A reference for a new batch, unique on this connection."""

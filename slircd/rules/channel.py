@@ -7,6 +7,7 @@ the actor is an IRC operator who may do what channels would refuse.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hmac import compare_digest
 
 from slircd.events import types as ev
 from slircd.rules.bans import is_banned, is_listed
@@ -104,7 +105,7 @@ def check_join(state: ServerState, channel: Channel, user: User, key: str) -> No
         _check_access(state, channel, user)
     if is_banned(state, channel, user):
         raise NumericError(ERR_BANNEDFROMCHAN, channel.name)
-    if channel.params.get("k", key) != key:
+    if not compare_digest(*(each.encode(errors="surrogatepass") for each in (channel.params.get("k", key), key))):
         raise NumericError(ERR_BADCHANNELKEY, channel.name)
     invited = user.uid in channel.invites
     if "l" in channel.params and not invited and len(channel.members) >= int(channel.params["l"]):

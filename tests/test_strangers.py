@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from slircd.commands.registry import COMMANDS
+from slircd.commands.server_info import STATS
+from slircd.services.chanserv import chanserv
+from slircd.services.nickserv import nickserv
 from tests.harness import ServerTestCase, World, make_config
 from tests.services.test_accounts import WORD
 
@@ -36,6 +40,8 @@ ABOUT_CHANNELS = (
     "KNOCK {0}",
     "KNOCK {0} :let me in",
     "RENAME {0} #elsewhere",
+    "RELAYMSG {0} far/away :hello",
+    "WALLOPS {0}",
     "PRIVMSG {0} :hello",
     "PRIVMSG @{0} :hello",
     "NOTICE {0} :hello",
@@ -67,7 +73,8 @@ ABOUT_CHANNELS = (
             "FLAGS {0}",
             "FLAGS {0} eve +o",
             "ACCESS {0} LIST",
-            "AOP {0} LIST",
+            *(f"{word} {{0}} LIST" for word in ("VOP", "HOP", "AOP", "SOP")),
+            *(f"{word} {{0}} ann" for word in ("VOICE", "HALFOP", "DEOP", "PROTECT", "DEOWNER")),
             "AKICK {0} LIST",
             "AKICK {0} ADD ann",
             "OP {0}",
@@ -89,6 +96,39 @@ ABOUT_CHANNELS = (
     ),
 )
 """What can be asked of a channel by its name ({0}), and with the id of a message that was said there ({1})."""
+
+ABOUT_PEOPLE = (
+    "WHO {0}",
+    "WHO {0} %tcuihsnfdlaor,7",
+    "WHO {0} o",
+    "WHOIS {0}",
+    "WHOWAS {0}",
+    "USERHOST {0}",
+    "ISON {0}",
+    "MONITOR + {0}",
+    "METADATA {0} LIST",
+    "METADATA {0} SYNC",
+    "CHATHISTORY LATEST {0} * 50",
+    "REDACT {0} 1-run-0",
+    "MARKREAD {0}",
+    "NS INFO {0}",
+    "NS LIST {0}",
+    "NS SENDPASS {0}",
+    "NS GHOST {0}",
+    "NS REGAIN {0}",
+    "NS RELEASE {0}",
+    "KILL {0} :out",
+    "AWAY {0}",
+    "ACCEPT {0}",
+)
+"""What can be asked of somebody by name."""
+
+ABOUT_ALL = (
+    *("ADMIN", "HELP", "HELPOP", "INFO", "ISUPPORT", "LINKS", "LUSERS", "MAP", "MOTD", "TIME", "TRACE", "VERSION"),
+    *("MONITOR S", "NAMES", "LIST", "LIST <1000", "INVITE", "SILENCE", "METADATA * SUB avatar url"),
+    *("METADATA *ALL SYNC", "METADATA #hall SYNC", "NS SESSIONS", "NS CLIENTS LIST", "NS CERT LIST"),
+)
+"""What can be asked without a name."""
 
 SECRETS = ("hushhush", "whispered", "ann@example.org", "198.51.100.", "sesamekey", "Invisible Ivy", "Hidden Hal")
 """What no answer to a stranger may have in it, whatever it asked."""
@@ -144,31 +184,8 @@ class Strangers(ServerTestCase):
         """No answer to any query has addresses, e-mail, keys, hidden topics, people, or what others said."""
         people = ("ann", "bob", "ann,bob", "*", "ann*", "*.example.org", "198.51.*", "0")
         queries = [line.format(name, self.said) for line in ABOUT_CHANNELS for name in ("#open", "#secret", "#cafe")]
-        queries += [
-            line.format(who)
-            for who in people
-            for line in (
-                "WHO {0}",
-                "WHO {0} %tcuihsnfdlaor,7",
-                "WHO {0} o",
-                "WHOIS {0}",
-                "WHOWAS {0}",
-                "USERHOST {0}",
-                "ISON {0}",
-                "MONITOR + {0}",
-                "METADATA {0} LIST",
-                "METADATA {0} SYNC",
-                "CHATHISTORY LATEST {0} * 50",
-                "REDACT {0} 1-run-0",
-                "MARKREAD {0}",
-                "NS INFO {0}",
-                "NS LIST {0}",
-                "NS SENDPASS {0}",
-            )
-        ]
-        queries += [f"STATS {letter}" for letter in "klmoPpu"] + ["LINKS", "MAP", "LUSERS", "TRACE", "ADMIN", "INFO"]
-        queries += ["MONITOR S", "NAMES", "LIST", "LIST <1000", "INVITE", "SILENCE", "METADATA * SUB avatar url"]
-        queries += ["METADATA *ALL SYNC", "METADATA #hall SYNC", "NS SESSIONS", "NS CLIENTS LIST", "NS CERT LIST"]
+        queries += [line.format(who) for who in people for line in ABOUT_PEOPLE]
+        queries += [f"STATS {letter}" for letter in (*STATS, "?")] + list(ABOUT_ALL)
         for number in range(1, len(self.world.store.rows) + 1):
             queries += [f"REDACT {who} {number:x}-run-0" for who in ("ann", "bob")]
         for query in queries:
@@ -209,6 +226,27 @@ class Strangers(ServerTestCase):
         self.ann.sends("KICK #hall hal :out")
         self.assertNotIn("hal", " ".join(self.eve.lines()))
         self.assertNotIn(" KICK ", " ".join(self.eve.asks("CHATHISTORY LATEST #hall * 50")))
+
+
+OWN = {
+    *("AUTHENTICATE", "BATCH", "CAP", "NICK", "OPER", "PASS", "PING", "PONG", "QUIT", "STATS", "USER", "VERIFY"),
+    *("CHANSERV", "JOIN", "NICKSERV", "REGISTER", "SETNAME", "WEBIRC"),
+}
+"""What a client does and tells of itself (to JOIN is to learn whether there is a channel, as everywhere); STATS, which is asked letter by letter, and the long names of NS and CS."""
+
+OF_NICKSERV = {"DROP", "GROUP", "IDENTIFY", "LOGOUT", "REGISTER", "RESETPASS", "SET", "UNGROUP", "VERIFY"}
+OF_CHANSERV = {"DEHALFOP", "DEOP", "DEPROTECT", "DEVOICE", "FLAGLIST", "OWNER"}
+"""What one tells NickServ of oneself; what ChanServ answers with a table of its own, or as the ones beside it."""
+
+
+def test_nothing_is_left_out() -> None:
+    """A new command, for people who are no operators, is asked above, or is no question about others."""
+    asked = [line.split(" ") for line in (*ABOUT_CHANNELS, *ABOUT_PEOPLE, *ABOUT_ALL)]
+    commands = {words[words[0].startswith("@")] for words in asked}
+    assert {name for name, each in COMMANDS.items() if each.privilege is None} - commands - OWN == set()
+    for prefix, service, own in (("NS", nickserv, OF_NICKSERV), ("CS", chanserv, OF_CHANSERV)):
+        words = {words[1] for words in asked if words[0] == prefix}
+        assert {each.name for each in service.commands.values()} - words - own == set()
 
 
 def test_a_world_with_other_settings_is_as_silent() -> None:

@@ -196,7 +196,8 @@ async def rename(ctx: Context, name: str, new_name: str, reason: str = "") -> No
 async def invite(ctx: Context, nick: str = "", name: str = "") -> None:
     """INVITE [<nick> <channel>]  (RFC 2812 3.2.7)
 
-    Invites a user to a channel; without parameters shows the channels that one is invited to.
+    Invites a user to a channel, and if one may lift bans there, past its bans, key and limit; without parameters shows
+    the channels that one is invited to.
     """
     if not nick:
         for key in ctx.state.invited.get(ctx.uid, ()):

@@ -225,6 +225,8 @@ class ChannelInvite(Event, frozen=True, kw_only=True, tag=1):
     nick: str
     member_uid: str
     member: str
+    by_staff: bool = False
+    """Whether the actor may lift bans: then the key, the limit and earlier bans do not hold for the invited."""
 
 
 class ChannelRename(Event, frozen=True, kw_only=True, tag=1):

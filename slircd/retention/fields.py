@@ -189,6 +189,7 @@ BY_CLASS: Final[dict[tuple[str, str], Spec]] = {
     ("Channel", "params"): Spec(Kind.DATA),
     ("Channel", "members"): P,
     ("Channel", "invites"): P,
+    ("Channel", "opened_to"): Spec(Kind.UID),
 }
 
 KEYS: Final[dict[tuple[str, str], tuple[Kind, ...]]] = {

@@ -26,23 +26,31 @@ def matches_entry(state: ServerState, entry: Extban, user: User) -> bool:
     return any(matches_glob(pattern, key) for key in state.memberships.get(user.uid, ()))
 
 
-def is_listed(state: ServerState, channel: Channel, mode: str, user: User, action: str = "") -> bool:
-    """Whether an entry of the list `mode` with the acting letter `action` (none: an ordinary one) hits `user`."""
+def is_listed(
+    state: ServerState, channel: Channel, mode: str, user: User, action: str = "", *, since: str = ""
+) -> bool:
+    """Whether an entry of the list `mode` with the acting letter `action` (none: an ordinary one) hits `user`.
+
+    Entries that were set at `since` (a timestamp of the log) or before do not count.
+    """
     for item in channel.entries(mode).values():
+        if item.set_at <= since:
+            continue
         entry = parse_extban(item.mask)
         if entry is not None and entry.action == action and matches_entry(state, entry, user):
             return True
     return False
 
 
-def is_banned(state: ServerState, channel: Channel, user: User, action: str = "") -> bool:
+def is_banned(state: ServerState, channel: Channel, user: User, action: str = "", *, since: str = "") -> bool:
     """Whether `user` is banned from the channel, or from what `action` says (m: speaking, n: changing nick).
 
-    An ordinary ban covers every action; an exception of either sort lifts it.
+    An ordinary ban covers every action; an exception of either sort lifts it.  Bans that were set at `since` or before
+    do not count.
     """
     if not channel.entries("b"):
         return False
     actions = ("", action) if action else ("",)
-    if not any(is_listed(state, channel, "b", user, each) for each in actions):
+    if not any(is_listed(state, channel, "b", user, each, since=since) for each in actions):
         return False
     return not any(is_listed(state, channel, "e", user, each) for each in actions)

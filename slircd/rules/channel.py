@@ -93,7 +93,11 @@ def check_channel_name(name: str, max_length: int) -> None:
 
 
 def check_join(state: ServerState, channel: Channel, user: User, key: str) -> None:
-    """Raise the numeric that says why the channel does not let `user` in."""
+    """Raise the numeric that says why the channel does not let `user` in.
+
+    An invitation stands for the list I and goes past the limit; one by staff goes past the key, too, and past the bans
+    that were set before it.
+    """
     flags = channel.flags
     if "O" in flags and not user.is_oper:
         raise NumericError(ERR_OPERONLY, channel.name)
@@ -103,8 +107,11 @@ def check_join(state: ServerState, channel: Channel, user: User, key: str) -> No
         raise NumericError(ERR_NEEDREGGEDNICK, channel.name)
     if channel.registration is not None:
         _check_access(state, channel, user)
-    if is_banned(state, channel, user):
+    opened = user.uid in channel.opened_to
+    if is_banned(state, channel, user, since=channel.invites[user.uid] if opened else ""):
         raise NumericError(ERR_BANNEDFROMCHAN, channel.name)
+    if opened:
+        return
     if not compare_digest(*(each.encode(errors="surrogatepass") for each in (channel.params.get("k", key), key))):
         raise NumericError(ERR_BADCHANNELKEY, channel.name)
     invited = user.uid in channel.invites
@@ -224,7 +231,10 @@ def _check_topic_lock(state: ServerState, channel: Channel, actor: str) -> None:
 def decide_invite(
     state: ServerState, actor: str, nick: str, name: str, *, override: bool = False
 ) -> Iterator[ev.Event]:
-    """A user is invited: by any member, or by staff where the channel is invite-only (+i) and not +g."""
+    """A user is invited: by any member, or by staff where the channel is invite-only (+i) and not +g.
+
+    Whom staff invite they want there: its bans, key and limit do not hold then.  Other members lift nothing.
+    """
     invited = person_named(state, nick)
     channel = visible_channel(state, name, actor, sees_hidden=override)
     if not override:
@@ -241,6 +251,7 @@ def decide_invite(
         nick=state.users[actor].nick,
         member_uid=invited.uid,
         member=invited.nick,
+        by_staff=override or channel.has_any(actor, STAFF),
     )
 
 

@@ -387,7 +387,7 @@ def decide_cs_kick(
 
 
 def decide_cs_invite(state: ServerState, user: User, name: str, nick: str) -> Iterator[ev.Event]:
-    """ChanServ invites who has flag i, or somebody for it."""
+    """ChanServ invites who has flag i, or somebody for it; past bans if it might lift them, too (flag r)."""
     channel, _ = registered_channel(state, name, user)
     require_flag(state, channel, user, "i")
     invited = state.user_by_nick(nick or user.nick)
@@ -396,7 +396,12 @@ def decide_cs_invite(state: ServerState, user: User, name: str, nick: str) -> It
     if invited.uid in channel.members:
         raise AccountError("ON_CHANNEL", f"{invited.nick} is on {channel.name} already.")
     yield ev.ChannelInvite(
-        actor_uid=CHANSERV, target=channel.key, nick=user.nick, member_uid=invited.uid, member=invited.nick
+        actor_uid=CHANSERV,
+        target=channel.key,
+        nick=user.nick,
+        member_uid=invited.uid,
+        member=invited.nick,
+        by_staff="r" in flags_of(state, channel, user),
     )
 
 

@@ -241,6 +241,8 @@ def channel_invite(state: ServerState, event: ev.ChannelInvite, stamp: Stamp) ->
     channel = state.channels[_word(event.target)]
     uid = state.users[event.member_uid].uid
     channel.invites[uid] = stamp.timestamp
+    if event.by_staff:
+        channel.opened_to.add(uid)
     state.invited.setdefault(uid, {})[channel.key] = None
 
 
@@ -563,6 +565,7 @@ def _remove_member(state: ServerState, channel: Channel, uid: str) -> None:
 
 
 def _remove_invite(state: ServerState, channel: Channel, uid: str) -> None:
+    channel.opened_to.discard(uid)
     if channel.invites.pop(uid, None) is not None:
         invited = state.invited[uid]
         del invited[channel.key]
@@ -594,5 +597,6 @@ def _remove_user(state: ServerState, user: User) -> None:
         del channels[key].members[uid]
     for key in state.invited.pop(uid, ()):
         del channels[key].invites[uid]
+        channels[key].opened_to.discard(uid)
     del state.nicks[state.fold(user.nick)]
     del state.users[uid]

@@ -173,6 +173,8 @@ class Channel(msgspec.Struct, kw_only=True, omit_defaults=True):
     """List mode to entries by casefolded mask, in order of setting."""
     invites: dict[str, str] = {}
     """UIDs that were invited and have not joined yet, and when."""
+    opened_to: set[str] = set()
+    """Those of them whom staff invited: key, limit and the bans of before do not hold for them."""
     registration: Registration | None = None
     metadata: dict[str, str] = {}
     named_at: str = ""

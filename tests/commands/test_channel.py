@@ -288,6 +288,33 @@ class Inviting(ServerTestCase):
         ann.sends("MODE #c +V")
         self.assertRefused(ann, "INVITE eve #c", "482")
 
+    def test_staff_invite_past_bans_key_and_limit(self) -> None:
+        """Whom staff invite may join once; a member without a prefix lifts nothing, and a later ban holds."""
+        ann, eve = self.on_channel("#c", "%ann", "eve")
+        bob = self.client("bob")
+        ann.sends("MODE #c +b bob!*@*", "MODE #c +kl sesame 1")
+        eve.sends("INVITE bob #c")
+        self.assertRefused(bob, "JOIN #c", "474")
+        ann.sends("INVITE bob #c")
+        self.assertEqual([event.by_staff for event in self.events_of("channel.invite")], [False, True])
+        self.assertIn("JOIN", bob.codes("JOIN #c"))
+        self.assertRefused(bob, "PRIVMSG #c :x", "404")
+        bob.sends("PART #c")
+        self.assertRefused(bob, "JOIN #c", "474")
+        ann.sends("INVITE bob #c")
+        self.world.clock.advance(1)
+        ann.sends("MODE #c +b *!~bob@*")
+        self.assertRefused(bob, "JOIN #c", "474")
+
+    def test_invitation_of_somebody_who_left(self) -> None:
+        """Nothing of it stays."""
+        [ann] = self.on_channel("#c", "@ann")
+        bob = self.client("bob")
+        ann.sends("INVITE bob #c")
+        bob.sends("QUIT")
+        channel = self.world.state.channels["#c"]
+        self.assertEqual((channel.invites, channel.opened_to, self.world.state.invited), ({}, set(), {}))
+
     def test_away(self) -> None:
         """The away message of the invited comes with 341."""
         [ann] = self.on_channel("#c", "@ann")

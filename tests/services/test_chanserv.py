@@ -204,6 +204,17 @@ class Doing(ChanServTestCase):
         self.says(bob, "INVITE #c")
         self.assertIn("JOIN", bob.codes("JOIN #c"))
 
+    def test_invite_past_a_ban(self) -> None:
+        """Only who might lift the ban (flag r) gets past it by an invitation."""
+        bob = self.account("bob")
+        self.says(self.ann, "FLAGS #c bob +i")
+        self.ann.sends("MODE #c +b bob!*@*")
+        self.says(bob, "INVITE #c")
+        self.assertRefused(bob, "JOIN #c", "474")
+        self.says(self.ann, "FLAGS #c bob +r")
+        self.says(bob, "INVITE #c")
+        self.assertIn("JOIN", bob.codes("JOIN #c"))
+
     def test_clear_and_recover(self) -> None:
         """Lists, modes, prefixes and members go; RECOVER opens the channel to who asks."""
         bob, eve = self.account("bob"), self.client("eve")

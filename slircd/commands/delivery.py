@@ -178,13 +178,19 @@ def spoken_of(server_name: str, event: Message, place: Place, to: str) -> Spoken
 def deliver_to_channel(
     service: ChannelService, spoken: Spoken, sender: Session | None, *, modes: str = "", free: bool = False
 ) -> None:
-    """Send a message to everybody on a channel who listens, or to those with one of the prefix `modes`."""
+    """Send a message to everybody on a channel who listens, or to those with one of the prefix `modes`.
+
+    The other sessions of whoever sends it get it in any case.
+    """
     if spoken.line is not None and not modes and spoken.verb != "TAGMSG":
         service.tell(spoken.line, but=sender, free=free)
         return
     channel = service.channel
+    own = sender.uid if sender is not None else ""
     for session in service.sessions:
-        if session is not sender and session not in service.deaf and (not modes or channel.has_any(session.uid, modes)):
+        if session is sender or session in service.deaf:
+            continue
+        if not modes or session.uid == own or channel.has_any(session.uid, modes):
             spoken.send(session, free=free)
 
 

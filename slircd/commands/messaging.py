@@ -18,7 +18,7 @@ from slircd.commands.delivery import Said, Spoken, deliver_to_channel, deliver_t
 from slircd.commands.registry import Context, command, targets
 from slircd.rules.history import decide_message, is_kept_of_channel, is_kept_of_users, is_worth_keeping
 from slircd.rules.lookup import channel_named, may_see_channel
-from slircd.rules.message import check_channel_text, check_private_text
+from slircd.rules.message import check_channel_text, check_private_text, hearing_modes
 from slircd.rules.modes import parse_rate
 from slircd.services.directory import SERVICES
 from slircd.wire.capabilities import ECHO_MESSAGE, MESSAGE_TAGS
@@ -182,13 +182,14 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
     if said.verb != "TAGMSG":
         session.last_message_s = ctx.server.reactor.seconds()
     symbols = target[: -len(name)]
-    if not symbols and is_kept(ctx, channel, said):
+    modes = CHANNEL_MODES.at_least(SYMBOLS[symbols[0]]) if symbols else ""
+    modes = hearing_modes(channel, user, modes, override=override)
+    if not modes and is_kept(ctx, channel, said):
         return ctx.emit(decide_message(state, user, said.verb, channel, said))
     spoken = spoken_now(ctx, user, symbols[:1] + channel.name, said)
-    modes = CHANNEL_MODES.at_least(SYMBOLS[symbols[0]]) if symbols else ""
     deliver_to_channel(service, spoken, session, modes=modes, free=is_free(ctx, user.uid, channel.key))
     feed = ctx.server.extensions.feed
-    if feed is not None and said.text and not symbols:
+    if feed is not None and said.text and not modes:
         feed(said.verb, user, channel, said.text, spoken.plain[0])
     if session.caps & ECHO_MESSAGE:
         echo(ctx, spoken)

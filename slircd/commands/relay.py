@@ -11,7 +11,7 @@ from slircd.commands.registry import Context, command
 from slircd.rules.channel import OPERATORS
 from slircd.rules.history import decide_message
 from slircd.rules.lookup import channel_named, may_see_channel
-from slircd.rules.message import check_channel_text
+from slircd.rules.message import check_channel_text, hearing_modes
 from slircd.wire.names import valid_nick
 from slircd.wire.numerics import (
     ERR_NOSUCHCHANNEL,
@@ -53,7 +53,8 @@ def relaymsg(ctx: Context, name: str, nick: str, text: str) -> Coroutine[Any, An
     if is_filtered(ctx, said):
         return None
     source, what = f"{nick}!{user.username}@{user.host}", Said("PRIVMSG", said, ctx.client_tags())
-    if is_kept(ctx, channel, what):
+    modes = hearing_modes(channel, user)
+    if not modes and is_kept(ctx, channel, what):
         turn = ctx.emit(decide_message(ctx.state, user, "PRIVMSG", channel, what, source=source))
         return finish(ctx, [turn], quiet=False)
     server = ctx.server
@@ -67,6 +68,6 @@ def relaymsg(ctx: Context, name: str, nick: str, text: str) -> Coroutine[Any, An
         None,
         relayed_by=user.nick,
     )
-    deliver_to_channel(ctx.channel(name), spoken, ctx.session, free=is_free(ctx, user.uid, channel.key))
+    deliver_to_channel(ctx.channel(name), spoken, ctx.session, modes=modes, free=is_free(ctx, user.uid, channel.key))
     echo(ctx, spoken)
     return None

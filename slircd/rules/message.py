@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from slircd.rules.bans import is_banned
+from slircd.rules.channel import STAFF
 from slircd.state.model import Channel, ServerState, User
 from slircd.wire.formatting import has_formatting, is_ctcp, strip_formatting
 from slircd.wire.masks import matches_mask
@@ -46,6 +47,16 @@ def check_may_speak(state: ServerState, channel: Channel, user: User, *, inside:
         raise NumericError(ERR_CANNOTSENDTOCHAN, channel.name, text="You need an account to speak here (+M)")
     if "b" in channel.lists and is_banned(state, channel, user, "m"):
         raise _refused(channel, "b")
+
+
+def hearing_modes(channel: Channel, user: User, modes: str = "", *, override: bool = False) -> str:
+    """The prefix modes of those who hear what `user` says to members with one of `modes`; empty for everybody.
+
+    Where the channel is op-moderated (+U), who has no prefix is heard by staff only.
+    """
+    if "U" in channel.flags and not override and not channel.members.get(user.uid):
+        return STAFF
+    return modes
 
 
 def _refused(channel: Channel, mode: str) -> NumericError:

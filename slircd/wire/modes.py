@@ -131,6 +131,7 @@ CHANNEL_MODES: Final = ModeTable(
             "S": "formatting codes are stripped from messages",
             "T": "no NOTICE",
             "t": "only half-operators and above set the topic",
+            "U": "op-moderated: what users without a prefix say only half-operators and above hear; it is not kept",
             "u": "auditorium: members without a prefix see only staff",
             "V": "no INVITE",
             "z": "only users on TLS may join",

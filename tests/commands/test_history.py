@@ -531,6 +531,16 @@ class Events(HistoryTestCase):
         self.assertNotIn("JOIN", commands(self.asked(bob, "LATEST #c * 50")))
         self.assertIn("JOIN", commands(self.asked(ann, "LATEST #c * 50")))
 
+    def test_op_moderated(self) -> None:
+        """What only staff heard (+U) is in nobody's history."""
+        ann, bob = self.on_channel("#c", "@ann", "bob", caps=CAPS)
+        ann.asks("MODE #c +U")
+        self.said(bob, "#c", "for staff")
+        self.assertIn("for staff", texts(ann.lines()))
+        self.said(ann, "#c", "for all")
+        for client in (ann, bob):
+            self.assertEqual(texts(self.asked(client, "LATEST #c * 50")), ["for all"])
+
     def test_tagmsg(self) -> None:
         """A reaction is played back to clients with event-playback, and to no others."""
         ann, bob = self.on_channel("#c", "@ann", "bob", caps=CAPS)

@@ -73,6 +73,26 @@ class ToChannels(ServerTestCase):
         self.world.clock.advance(11)
         self.assertNotIn("404", bob.codes("PRIVMSG #c :4"))
 
+    def test_op_moderated(self) -> None:
+        """+U: who has no prefix is heard by half-operators and above only, echo or not, and to + as well as to all."""
+        ann, hal, vic, bob, eve = self.on_channel("#c", "@ann", "%hal", "+vic", "bob", "eve", caps="echo-message")
+        ann.asks("MODE #c +U")
+        for client in (hal, vic, bob, eve):
+            client.lines()
+        said = [":bob!~bob@192.0.2.1 PRIVMSG #c :hm", ":bob!~bob@192.0.2.1 PRIVMSG +#c :psst"]
+        self.assertEqual(bob.asks("PRIVMSG #c :hm", "PRIVMSG +#c :psst"), said)
+        self.assertReceives(ann, *said)
+        self.assertReceives(hal, *said)
+        self.assertReceives(vic)
+        self.assertReceives(eve)
+        vic.asks("PRIVMSG #c :aloud")
+        for client in (ann, hal, bob, eve):
+            self.assertReceives(client, ":vic!~vic@192.0.2.1 PRIVMSG #c :aloud")
+        ann.asks("MODE #c -n")
+        self.client("out").sends("PRIVMSG #c :outside")
+        self.assertSees(hal, ":out!~out@192.0.2.1 PRIVMSG #c :outside")
+        self.assertNotIn(":out!~out@192.0.2.1 PRIVMSG #c :outside", eve.lines())
+
     def test_statusmsg(self) -> None:
         """@#c reaches operators and above, +#c everybody with a prefix; the target is shown as it was meant."""
         ann, bob, eve, joe = self.on_channel("#c", "@ann", "+bob", "eve", "~joe")

@@ -744,7 +744,8 @@ BUILT_IN_CLASSES: Final[dict[str, OperClass]] = {
         ],
     ),
     "netadmin": OperClass(
-        inherits=["oper"], privileges=["die", "metadata", "override", "plugin", "rehash", "relaymsg", "samode"]
+        inherits=["oper"],
+        privileges=["die", "metadata", "override", "plugin", "rehash", "relaymsg", "samode", "saregister"],
     ),
 }
 

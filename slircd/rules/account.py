@@ -49,6 +49,13 @@ def decide_register(state: ServerState, user: User | None, name: str, *, verifie
     )
 
 
+def decide_saregister(state: ServerState, user: User, name: str) -> Iterator[ev.Event]:
+    """An operator makes an account for somebody else, who may be using the name as nick already; it needs no proof."""
+    holder = state.user_by_nick(name)
+    check_new_account(state, name, None if holder is None or holder.is_service else holder.uid)
+    yield ev.NickRegister(actor_uid=user.uid, target=state.fold(name), nick=user.nick, account=name, verified=True)
+
+
 def login_events(state: ServerState, uid: str, nick: str, name: str, method: str) -> Iterator[ev.Event]:
     """Somebody proved to own the account `name`, and is logged in."""
     yield ev.NickIdentify(actor_uid=uid, target=state.fold(name), nick=nick, account=name, method=method)

@@ -17,6 +17,7 @@ PRIVILEGES: Final[dict[str, str]] = {
     "rehash": "REHASH: read configuration, certificates and MOTD again",
     "relaymsg": "RELAYMSG: speak on a channel for people of another network",
     "sajoin": "SAJOIN: make a user join a channel",
+    "saregister": "NickServ SAREGISTER: register an account for somebody else",
     "samode": "SAMODE: change modes of any channel",
     "sanick": "SANICK: change a user's nick",
     "sapart": "SAPART: make a user leave a channel",

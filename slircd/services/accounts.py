@@ -27,6 +27,7 @@ from slircd.rules.account import (
     decide_account_set,
     decide_drop,
     decide_register,
+    decide_saregister,
     decide_verify,
     login_events,
 )
@@ -264,6 +265,25 @@ class Accounts:
         else:
             await self._mail_code(account, email, "Confirm your account", f"/msg NickServ VERIFY {name} {code}")
         return account
+
+    async def register_for(self, ctx: Context, name: str, email: str, password: str) -> Account:
+        """Make an account for somebody else, at the wish of an operator; also where registration is closed.
+
+        Raises AccountError, and NumericError if the client is no operator any more when the password is hashed.
+        """
+        self.check_name(name)
+        if email:
+            self.check_email(email)
+        key = self.server.state.fold(name)
+        list(decide_saregister(self.server.state, ctx.user, name))
+        credentials = await self._secrets_of(key, self.check_password(password))
+        if email:
+            credentials.append(Credential(key, EMAIL, email))
+        if ctx.session.is_closed:
+            raise AccountError("GONE", "The client has gone")
+        ctx.require_privilege("saregister")
+        await self._emit(decide_saregister(self.server.state, ctx.user, name), credentials, ctx)
+        return self.server.state.accounts[key]
 
     @staticmethod
     def check_email(email: str) -> None:

@@ -247,6 +247,18 @@ async def list_(ctx: ServiceContext, pattern: str) -> None:
     ctx.reply(f"{len(found)} found" + (f", the first {LIST_LIMIT} shown" if len(found) > LIST_LIMIT else ""))
 
 
+@nickserv.command("SAREGISTER", params=2)
+async def saregister(ctx: ServiceContext, name: str, password: str, email: str = "") -> None:
+    """SAREGISTER <account> <password> [<e-mail>]
+
+    Makes an account for somebody else, also where registration is closed; for IRC operators.
+    """
+    ctx.ctx.require_privilege("saregister")
+    account = await ctx.server.accounts.register_for(ctx.ctx, name, email, password)
+    ctx.server.bans.notify("o", f"{ctx.ctx.nick} registered the account {account.name} for somebody (SAREGISTER)")
+    ctx.reply(f"The account {account.name} is registered.")
+
+
 # --- settings -----------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,10 +18,12 @@ from OpenSSL import crypto
 from scramp import ScramClient
 from twisted.internet.defer import Deferred, fail, succeed
 
+from slircd.rules.modes import decide_user_modes
 from slircd.security.certificates import ensure_self_signed
 from slircd.security.passwords import verify_now
 from slircd.services.mailer import MailError
-from tests.harness import FakeClient, ServerTestCase, World, make_config
+from slircd.wire.modes import Change
+from tests.harness import OPER_HASH, OPER_PASSWORD, FakeClient, ServerTestCase, World, make_config
 
 PASSWORD = "correct horse"
 
@@ -391,6 +394,71 @@ class Register(AccountTestCase):
         """* needs a nick."""
         client = self.world.connect()
         self.assertIn("NEED_NICK", client.asks(f"REGISTER * * {WORD}")[0])
+
+
+class ForOthers(AccountTestCase):
+    config = {
+        "accounts": {"sasl_plain_without_tls": True, "registration": False, "require_email": True},
+        "mail": {"sendmail": ["true"]},
+        "oper_classes": {"clerk": {"inherits": ["oper"]}},
+        "opers": {"clerk": {"password_hash": OPER_HASH, "class": "clerk"}},
+    }
+
+    def test_saregister(self) -> None:
+        """An operator makes an account, though registration is closed; it can be used at once, other staff are told."""
+        root, other = self.oper("root"), self.oper("other")
+        other.asks("MODE other +s o")
+        self.assertIn("is registered", self.says(root, f"SAREGISTER Bob {WORD} bob@example.org")[0])
+        self.assertIn("root registered the account Bob for somebody (SAREGISTER)", other.lines()[0])
+        [event] = self.events_of("services.nick_register")
+        self.assertEqual((event.actor_uid, event.nick, event.account, event.verified), (root.uid, "root", "Bob", True))
+        self.assertIsNone(self.account(root))
+        bob = self.client("bob")
+        self.assertEqual(self.says(bob, f"IDENTIFY {WORD}")[0], "You are now logged in as Bob.")
+        self.assertTrue(any("E-mail: bob@example.org" in line for line in self.says(bob, "INFO")))
+
+    def test_for_who_is_here(self) -> None:
+        """Somebody who has the nick already is no obstacle, and is not logged in by it."""
+        root, bob = self.oper("root"), self.client("bob")
+        self.says(root, f"SAREGISTER bob {WORD}")
+        self.assertIsNone(self.account(bob))
+
+    def test_refused(self) -> None:
+        """Without the privilege, for a name that is taken, a service's, or none, and for a bad password or address."""
+        root, ann = self.oper("root"), self.client("ann")
+        clerk = self.client("clerk")
+        clerk.asks(f"OPER clerk {OPER_PASSWORD}")
+        for client in (ann, clerk):
+            self.assertIn("Permission Denied", self.says(client, f"SAREGISTER bob {WORD}")[0])
+        self.says(root, f"SAREGISTER bob {WORD}")
+        for words, text in (
+            (f"bob {WORD}", "registered already"),
+            (f"NickServ {WORD}", "Somebody else"),
+            (f"#c {WORD}", "An account's name is a nick"),
+            ("eve x", "A password has at least"),
+            (f"eve {WORD} nothing", "no e-mail address"),
+            ("eve", "Too few parameters"),
+        ):
+            with self.subTest(words):
+                self.assertIn(text, self.says(root, f"SAREGISTER {words}")[0])
+        self.assertEqual(len(self.events_of("services.nick_register")), 1)
+
+    def test_no_operator_any_more(self) -> None:
+        """Who gives up being one while the password is hashed makes no account."""
+        root = self.oper("root")
+        waiting: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+        def run(function: Callable[[], Any]) -> Deferred[Any]:
+            waiting.append((Deferred(), function))
+            return waiting[-1][0]
+
+        self.world.server.accounts._run = run
+        root.sends(f"NS SAREGISTER bob {WORD}", "MODE root -o")
+        [(done, function)] = waiting
+        self.world.server.bus.emit(list(decide_user_modes(self.world.state, root.uid, [Change("-", "o")], str)))
+        done.callback(function())
+        self.world.turn()
+        self.assertEqual(self.events_of("services.nick_register"), [])
 
 
 class FakeMailer:

@@ -26,9 +26,11 @@ def isupport_tokens(config: Config) -> dict[str, str | int | None]:
     targets = limits.targets
     lists = CHANNEL_MODES.of_kind(Kind.LIST)
     return {
+        "ACCEPT": limits.accept,
         "ACCOUNTEXTBAN": "a",
         "AWAYLEN": limits.awaylen,
         "BOT": "B",
+        "CALLERID": "g",
         "CASEMAPPING": CASEMAPS[in_log(config.server.casemapping)].token,
         "CHANLIMIT": f"#:{limits.channels_per_user}",
         "CHANMODES": CHANNEL_MODES.chanmodes,

@@ -18,11 +18,12 @@ from slircd.commands.delivery import Said, Spoken, deliver_to_channel, deliver_t
 from slircd.commands.registry import Context, command, targets
 from slircd.rules.history import decide_message, is_kept_of_channel, is_kept_of_users, is_worth_keeping
 from slircd.rules.lookup import channel_named, may_see_channel
-from slircd.rules.message import check_channel_text, check_private_text, hearing_modes
+from slircd.rules.message import check_channel_text, check_private_text, hearing_modes, is_guarded, is_silenced
 from slircd.rules.modes import parse_rate
 from slircd.services.directory import SERVICES
 from slircd.wire.capabilities import ECHO_MESSAGE, MESSAGE_TAGS
 from slircd.wire.formatting import strip_formatting
+from slircd.wire.line import Line
 from slircd.wire.modes import CHANNEL_MODES
 from slircd.wire.numerics import (
     ERR_CANNOTSENDTOCHAN,
@@ -30,7 +31,10 @@ from slircd.wire.numerics import (
     ERR_NOSUCHCHANNEL,
     ERR_NOSUCHNICK,
     ERR_NOTEXTTOSEND,
+    ERR_TARGUMODEG,
     RPL_AWAY,
+    RPL_TARGNOTIFY,
+    RPL_UMODEGMSG,
     NumericError,
 )
 
@@ -245,7 +249,18 @@ def _to_user(ctx: Context, nick: str, said: Said) -> Waiting | None:
     if recipient.is_service:
         # Among several targets, or by NOTICE: nothing that a service would run.
         return None
-    check_private_text(user, recipient, said.text or "")
+    accepts = ctx.server.accepts
+    try:
+        accepted = is_guarded(recipient) and accepts.allows(recipient.uid, user.uid)
+        check_private_text(user, recipient, said.text or "", accepted=accepted)
+    except NumericError as error:
+        if error.numeric is not ERR_TARGUMODEG or said.verb == "TAGMSG":
+            raise
+        _knocks(ctx, user, recipient, said, error)
+        return None
+    if said.verb == "PRIVMSG" and is_guarded(user):
+        # Whom one writes to may answer.
+        accepts.add(user.uid, recipient.uid, ctx.config.limits.accept, wrote=True)
     if said.verb != "TAGMSG":
         session.last_message_s = ctx.server.reactor.seconds()
     history = ctx.config.history
@@ -264,6 +279,26 @@ def _to_user(ctx: Context, nick: str, said: Said) -> Waiting | None:
     if recipient.away is not None:
         _tell_away(ctx, recipient, said)
     return None
+
+
+def _knocks(ctx: Context, user: User, recipient: User, said: Said, refusal: NumericError) -> None:
+    """Somebody writes to a user with mode g that has not accepted it: the user is told so, at most once a minute."""
+    server = ctx.server
+    told = server.accepts.may_tell(recipient.uid, server.reactor.seconds())
+    if said.verb != "NOTICE":
+        ctx.refuse(refusal)
+        if told:
+            ctx.reply(RPL_TARGNOTIFY, recipient.nick)
+    if not told:
+        return
+    text = f"is messaging you, and you have user mode +g set.  Use /ACCEPT {user.nick} to allow it."
+    body = (
+        f":{server.server_name} {RPL_UMODEGMSG.code} {recipient.nick} {user.nick} {user.username}@{user.host} :{text}"
+    )
+    line = Line(body, timestamp=server.timestamp())
+    for session in server.users.sessions_of(recipient.uid):
+        if not is_silenced(ctx.state, user, session.silenced.values()):
+            session.send(line)
 
 
 def _tell_away(ctx: Context, recipient: User, said: Said) -> None:

@@ -1,21 +1,27 @@
-"""What users say of themselves and whom they watch or ignore: AWAY, SETNAME, MONITOR, SILENCE."""
+"""What users say of themselves and whom they watch, ignore or accept: AWAY, SETNAME, MONITOR, SILENCE, ACCEPT."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from slircd.commands.metadata import sync_user
-from slircd.commands.registry import Context, Phase, command
+from slircd.commands.registry import Context, Phase, command, targets
+from slircd.rules.lookup import person_named
 from slircd.rules.user import decide_away, decide_setname
 from slircd.wire.capabilities import PRE_AWAY
 from slircd.wire.masks import canonical_mask
 from slircd.wire.message import truncate_utf8, wrap
 from slircd.wire.names import valid_nick
 from slircd.wire.numerics import (
+    ERR_ACCEPTEXIST,
+    ERR_ACCEPTFULL,
+    ERR_ACCEPTNOT,
     ERR_MONLISTFULL,
     ERR_NEEDMOREPARAMS,
     ERR_NOTREGISTERED,
     ERR_SILELISTFULL,
+    RPL_ACCEPTLIST,
+    RPL_ENDOFACCEPT,
     RPL_ENDOFMONLIST,
     RPL_ENDOFSILELIST,
     RPL_MONLIST,
@@ -164,3 +170,37 @@ def silence(ctx: Context, mask: str = "") -> None:
     else:
         return
     ctx.send_text(f":{ctx.user.source} SILENCE {sign}{canonical}")
+
+
+# --- ACCEPT -------------------------------------------------------------------------------------------------------
+
+
+@command("ACCEPT")
+def accept(ctx: Context, nicks: str = "*") -> None:
+    """ACCEPT <nick>{,<nick>} | -<nick>{,-<nick>} | *
+
+    Lets users write to one in spite of user modes g and R, or (-) no longer; * shows them.  Whom one writes to may
+    answer.  It holds as long as both are here, whatever their nicks become.
+    """
+    if nicks == "*":
+        for uid in ctx.server.accepts.accepted_by(ctx.uid):
+            ctx.reply(RPL_ACCEPTLIST, ctx.state.users[uid].nick)
+        ctx.reply(RPL_ENDOFACCEPT)
+        return
+    for word in targets(nicks):
+        try:
+            _accept_one(ctx, word)
+        except NumericError as error:
+            ctx.refuse(error)
+
+
+def _accept_one(ctx: Context, word: str) -> None:
+    accepts = ctx.server.accepts
+    user = person_named(ctx.state, word.removeprefix("-").removeprefix("+"))
+    if word.startswith("-"):
+        if not accepts.remove(ctx.uid, user.uid):
+            raise NumericError(ERR_ACCEPTNOT, user.nick)
+    elif accepts.was_asked_for(ctx.uid, user.uid):
+        raise NumericError(ERR_ACCEPTEXIST, user.nick)
+    elif not accepts.add(ctx.uid, user.uid, ctx.config.limits.accept):
+        raise NumericError(ERR_ACCEPTFULL, user.nick)

@@ -294,6 +294,7 @@ class Limits(Section, frozen=True, kw_only=True):
     list_entries: Annotated[int, Meta(ge=10, le=10_000, description="Entries of all lists of a channel together")] = 200
     modes: Annotated[int, Meta(ge=3, le=50, description="Modes with a parameter in one MODE")] = 12
     monitor: Annotated[int, Meta(ge=10, le=10_000, description="Nicks that a client may MONITOR")] = 100
+    accept: Annotated[int, Meta(ge=1, le=1000, description="Users whom a user may ACCEPT")] = 100
     silence: Annotated[int, Meta(ge=1, le=1000, description="Masks that a user may SILENCE")] = 32
     whowas: Annotated[int, Meta(ge=0, le=1_000_000, description="Departures that WHOWAS remembers")] = 5000
     clients: Annotated[int, Meta(ge=1, le=1_000_000, description="Connections at one time")] = 20_000

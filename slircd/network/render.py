@@ -304,6 +304,7 @@ def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> N
     if server.lookalikes is not None:
         server.lookalikes.went(event.nick, uid)
     server.enforcement.forget(uid)
+    server.accepts.forget(uid)
     server.bans.forget(uid)
     server.users.forget(uid)
     server.bans.notify("c", f"{event.nick}!{event.username}@{event.host} has gone: {event.reason}")

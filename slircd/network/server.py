@@ -23,6 +23,7 @@ from slircd.events.bus import EventBus, Order
 from slircd.events.clock import WallClock, format_timestamp
 from slircd.events.interface import EventStore
 from slircd.events.types import SERVER, ServerStart, ServerStop
+from slircd.network.accepts import AcceptLists
 from slircd.network.always_on import AlwaysOn
 from slircd.network.channels import ChannelsService
 from slircd.network.expiry import Expiries
@@ -125,6 +126,7 @@ class IRCServer(MultiService):
         self.users = UserRegistry(self.state, node=config.server.sid, whowas=config.limits.whowas)
         self.channels = ChannelsService(self.state, self.users)
         self.monitor = Monitor(self)
+        self.accepts = AcceptLists()
         self.bus = EventBus(
             self.state,
             store,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from slircd.rules.bans import is_banned
 from slircd.rules.channel import STAFF
 from slircd.state.model import Channel, ServerState, User
 from slircd.wire.formatting import has_formatting, is_ctcp, strip_formatting
 from slircd.wire.masks import matches_mask
-from slircd.wire.numerics import ERR_CANNOTSENDTOCHAN, ERR_CANTSENDTOUSER, ERR_NEEDREGGEDNICK, NumericError
+from slircd.wire.numerics import (
+    ERR_CANNOTSENDTOCHAN,
+    ERR_CANTSENDTOUSER,
+    ERR_NEEDREGGEDNICK,
+    ERR_TARGUMODEG,
+    NumericError,
+)
 
 
 def check_channel_text(
@@ -63,13 +70,27 @@ def _refused(channel: Channel, mode: str) -> NumericError:
     return NumericError(ERR_CANNOTSENDTOCHAN, channel.name, text=f"{ERR_CANNOTSENDTOCHAN.text} (+{mode})")
 
 
-def check_private_text(sender: User, recipient: User, text: str) -> None:
-    """Raise ERR_CANTSENDTOUSER or ERR_NEEDREGGEDNICK if `recipient` takes no such message from `sender`."""
+GUARDED: Final = frozenset("Rg")
+"""User modes that keep messages away from their user, unless it has accepted who sends them."""
+
+
+def is_guarded(user: User) -> bool:
+    """Whether it matters whom the user has accepted."""
+    return not user.modes.isdisjoint(GUARDED)
+
+
+def check_private_text(sender: User, recipient: User, text: str, *, accepted: bool = False) -> None:
+    """Raise the numeric that says why `recipient` takes no such message from `sender`, whom it may have accepted.
+
+    ERR_NEEDREGGEDNICK, ERR_TARGUMODEG or ERR_CANTSENDTOUSER.
+    """
     modes = recipient.modes
     if sender.uid == recipient.uid or sender.is_oper:
         return
-    if "R" in modes and sender.account is None:
+    if "R" in modes and sender.account is None and not accepted:
         raise NumericError(ERR_NEEDREGGEDNICK, recipient.nick, text="This user takes messages from accounts only (+R)")
+    if "g" in modes and not accepted:
+        raise NumericError(ERR_TARGUMODEG, recipient.nick)
     if "T" in modes and is_ctcp(text):
         raise NumericError(ERR_CANTSENDTOUSER, recipient.nick, text="This user takes no CTCP (+T)")
 

@@ -42,7 +42,7 @@ MAY_GIVE: Final = {"q": "q", "a": "q", "o": "qao", "h": "qao", "v": "qaoh"}
 OPER_FLAGS: Final = frozenset("OP")
 """Flags that only IRC operators may set."""
 
-OWN_MODES: Final = frozenset("BDHiRTwx")
+OWN_MODES: Final = frozenset("BDgHiRTwx")
 """User modes that users may change themselves; o may be taken off, too."""
 
 MAX_LIMIT: Final = 999_999

@@ -145,10 +145,11 @@ USER_MODES: Final = ModeTable(
         Kind.FLAG: {
             "B": "is a bot",
             "D": "deaf: hears no channel messages",
+            "g": "takes private messages from those only whom it has accepted (ACCEPT)",
             "H": "hides that it is an IRC operator",
             "i": "invisible to those who share no channel",
             "o": "IRC operator (set by OPER)",
-            "R": "takes private messages from users with an account only",
+            "R": "takes private messages from users with an account, and from those whom it has accepted (ACCEPT), only",
             "r": "is logged in to the account of its nick (set by services)",
             "T": "takes no CTCP",
             "w": "hears WALLOPS",

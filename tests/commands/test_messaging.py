@@ -150,6 +150,69 @@ class ToUsers(ServerTestCase):
         self.assertRefused(ann, "PRIVMSG bob :\x01PING 1\x01", "531")
         self.assertEqual(ann.codes("PRIVMSG bob :\x01ACTION x\x01"), [])
 
+    def test_accept_past_registered_only(self) -> None:
+        """+R: whom one accepts may write without an account, until it is taken off the list again."""
+        ann, bob = self.client("ann"), self.client("bob")
+        bob.sends("MODE bob +R")
+        self.assertEqual(bob.codes("ACCEPT ann"), [])
+        self.assertEqual(ann.codes("PRIVMSG bob :x"), [])
+        self.assertReceives(bob, ":ann!~ann@192.0.2.1 PRIVMSG bob :x")
+        self.assertEqual(bob.codes("ACCEPT -ann"), [])
+        self.assertRefused(ann, "PRIVMSG bob :x", "477")
+
+    def test_caller_id(self) -> None:
+        """+g: others are told so, and the user that somebody knocks, once a minute; a NOTICE is dropped in silence."""
+        ann, bob = self.client("ann"), self.client("bob")
+        bob.asks("MODE bob +g")
+        self.assertEqual(
+            ann.asks("PRIVMSG bob :x"),
+            [
+                ":irc.test 716 ann bob :is in +g mode (server-side ignore)",
+                ":irc.test 717 ann bob :has been informed that you messaged them",
+            ],
+        )
+        text = "is messaging you, and you have user mode +g set.  Use /ACCEPT ann to allow it."
+        self.assertReceives(bob, f":irc.test 718 bob ann ~ann@192.0.2.1 :{text}")
+        self.assertEqual(ann.codes("PRIVMSG bob :x"), ["716"])
+        self.world.clock.advance(61)
+        self.assertEqual(ann.codes("NOTICE bob :x"), [])
+        self.assertReceives(bob, f":irc.test 718 bob ann ~ann@192.0.2.1 :{text}")
+        self.world.clock.advance(61)
+        bob.sends("SILENCE ann")
+        bob.lines()
+        self.assertEqual(ann.codes("PRIVMSG bob :x"), ["716", "717"])
+        self.assertReceives(bob)
+        bob.asks("SILENCE -ann", "ACCEPT ann")
+        self.assertEqual(ann.codes("PRIVMSG bob :x"), [])
+        self.assertReceives(bob, ":ann!~ann@192.0.2.1 PRIVMSG bob :x")
+        self.assertEqual(self.oper("root").codes("PRIVMSG bob :x"), [])
+
+    def test_whom_one_writes_to_may_answer(self) -> None:
+        """With +R or +g one accepts whom one writes to, and not whom one sends a NOTICE."""
+        ann, bob, eve = self.client("ann"), self.client("bob"), self.client("eve")
+        bob.sends("MODE bob +Rg", "PRIVMSG ann :hi", "NOTICE eve :hi")
+        self.assertEqual(ann.codes("PRIVMSG bob :x"), [])
+        self.assertRefused(eve, "PRIVMSG bob :x", "477")
+        self.assertEqual(bob.codes("ACCEPT ann"), [])
+        self.assertEqual(bob.codes("ACCEPT ann"), ["457"])
+
+    def test_accept_list(self) -> None:
+        """Shown with the nicks of now; it goes by user, so neither a nick nor a new user of the nick inherits it."""
+        ann, bob, eve = self.client("ann"), self.client("bob"), self.client("eve")
+        bob.sends("MODE bob +R", "ACCEPT ann,eve")
+        ann.sends("NICK anna")
+        bob.lines()
+        self.assertEqual(
+            bob.asks("ACCEPT *"),
+            [":irc.test 281 bob anna", ":irc.test 281 bob eve", ":irc.test 282 bob :End of /ACCEPT list"],
+        )
+        self.assertRefused(self.client("ann"), "PRIVMSG bob :x", "477")
+        self.assertEqual(ann.codes("PRIVMSG bob :x"), [])
+        eve.sends("QUIT")
+        self.assertRefused(self.client("eve"), "PRIVMSG bob :x", "477")
+        self.assertEqual(bob.codes("ACCEPT"), ["281", "282"])
+        self.assertEqual(bob.codes("ACCEPT nobody,NickServ,-eve,anna"), ["401", "483", "458", "457"])
+
     def test_silence(self) -> None:
         """Whoever is silenced is not heard, and is not told."""
         ann, bob = self.client("ann"), self.client("bob")

@@ -53,15 +53,17 @@ class Advertised(ServerTestCase):
                 self.assertNotIn("421", ann.codes(command))
 
     def test_tokens_have_their_commands_and_modes(self) -> None:
-        """MONITOR, SILENCE, KNOCK, WHOX; the letters of BOT, DEAF, EXCEPTS, INVEX; the extended ban for accounts."""
+        """ACCEPT, MONITOR, SILENCE, KNOCK, WHOX; the letters of BOT, CALLERID, DEAF, EXCEPTS, INVEX; the extended ban for accounts."""
         ann = self.on_channel("#c", "@ann")[0]
         tokens = dict(
             word.partition("=")[::2] for words in words_of(ann.asks("VERSION"), "005") for word in words[1:-1]
         )
-        for command in ("MONITOR", "SILENCE", "KNOCK"):
+        for command in ("ACCEPT", "MONITOR", "SILENCE", "KNOCK"):
             self.assertIn(command, tokens)
             self.assertIn(command, COMMANDS)
-        ann.sends(f"MODE ann +{tokens['BOT']}{tokens['DEAF']}")
+        ann.sends(f"MODE ann +{tokens['BOT']}{tokens['DEAF']}{tokens['CALLERID']}")
+        self.assertEqual(self.client("caller").codes("PRIVMSG ann :x"), ["716", "717"])
+        ann.lines()
         self.assertEqual(ann.codes("WHO ann %tn,42"), ["354", "315"])
         self.assertIn("335", ann.codes("WHOIS ann"))
         for letter in (tokens["EXCEPTS"], tokens["INVEX"]):

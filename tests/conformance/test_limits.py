@@ -19,6 +19,7 @@ NUMBERS = {
     "modes": 5,
     "monitor": 12,
     "silence": 2,
+    "accept": 2,
 }
 TARGETS = {"join": 2, "kick": 3, "names": 4, "notice": 2, "part": 3, "privmsg": 5, "tagmsg": 2, "whois": 3}
 
@@ -80,7 +81,7 @@ class Limits(ServerTestCase):
         self.assertEqual(len(self.text_of(bob, "KICK")), self.number("KICKLEN"))
 
     def test_counts(self) -> None:
-        """CHANLIMIT, MAXLIST, MONITOR, SILENCE."""
+        """CHANLIMIT, MAXLIST, MONITOR, SILENCE, ACCEPT."""
         most = int(self.shown["CHANLIMIT"].removeprefix("#:"))
         self.channels(most)
         self.assertRefused(self.ann, "JOIN #more", "405")
@@ -98,6 +99,13 @@ class Limits(ServerTestCase):
             self.ann.sends(f"SILENCE +s{index}!*@*")
         self.ann.lines()
         self.assertEqual(self.ann.codes("SILENCE +more!*@*"), ["511"])
+        names = [self.client(f"n{index}").nick for index in range(self.number("ACCEPT") + 2)]
+        self.ann.sends("MODE ann +g", f"PRIVMSG {names[-1]} :may answer")
+        self.ann.lines()
+        # Whom one only wrote to gives way.
+        self.assertEqual(self.ann.codes("ACCEPT " + ",".join(names[:-2])), [])
+        self.assertEqual(self.ann.codes(f"ACCEPT {names[-2]}"), ["456"])
+        self.assertEqual(self.ann.codes("ACCEPT *"), ["281"] * self.number("ACCEPT") + ["282"])
 
     def test_modes_of_one_command(self) -> None:
         """MODES: so many modes with a parameter are taken, the rest is left."""

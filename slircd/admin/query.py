@@ -31,7 +31,7 @@ class Moment(str):
     """A time, as a timestamp of the log; a name for types, its values are plain texts."""
 
     __slots__ = ()
-    allowed = "2025-01-01, 2025-01-01T14:05:00Z, or -15m (s, m, h, d, w)"
+    allowed = "2025-01-01, 2025-01-01T14:05:00Z, -15m (s, m, h, d, w), or now"
 
 
 class EventTypes:

@@ -28,10 +28,22 @@ def _load(path: Path | None) -> Config:
         sys.exit(1)
 
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_named = click.option("-c", "--config", "named", type=_FILE, help="The same as FILE, as other commands take it.")
+
+
+def _either(file: Path | None, named: Path | None) -> Path | None:
+    if file is not None and named is not None:
+        raise click.UsageError("name the file once: FILE, or --config FILE")
+    return file or named
+
+
 @config.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="slircd.toml")
-def check(file: Path) -> None:
+@click.argument("file", type=_FILE, required=False)
+@_named
+def check(file: Path | None, named: Path | None) -> None:
     """Say whether FILE (slircd.toml) is right; exit status 1 and one line for each mistake if not."""
+    file = _either(file, named) or Path("slircd.toml")
     _load(file)
     click.echo(f"{file}: no mistakes found")
 
@@ -43,7 +55,8 @@ def example() -> None:
 
 
 @config.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
-def show(file: Path | None) -> None:
+@click.argument("file", type=_FILE, required=False)
+@_named
+def show(file: Path | None, named: Path | None) -> None:
     """Print the configuration in force with FILE, or the defaults; secrets are masked."""
-    click.echo(show_text(to_plain(_load(file))), nl=False)
+    click.echo(show_text(to_plain(_load(_either(file, named)))), nl=False)

@@ -200,7 +200,7 @@ def show(value: object) -> str:
 
 
 def _known(key: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(key, names, 1)
+    near = difflib.get_close_matches(key, names, 1, cutoff=0.7)
     hint = f"{near[0]} (did you mean this?), or another of " if near else ""
     return f"{hint}{', '.join(sorted(names))}"
 

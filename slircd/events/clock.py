@@ -26,12 +26,14 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def parse_moment(text: str, now_s: float) -> str:
-    """A moment as people write it, as a timestamp of the log: `2025-01-01`, ISO 8601 with or without offset, `-15m`.
+    """A moment as people write it, as a timestamp of the log: `2025-01-01`, ISO 8601 with or without offset, `-15m`, `now`.
 
     Without an offset it is UTC.  `now_s` are seconds since the epoch.  Raises ValueError, with what is allowed.
     """
     ago = _AGO.fullmatch(text)
     try:
+        if text == "now":
+            return format_timestamp(now_s)
         if ago is not None:
             return format_timestamp(now_s - int(ago[1]) * _UNITS[ago[2]])
         moment = datetime.fromisoformat(text)
@@ -39,7 +41,9 @@ def parse_moment(text: str, now_s: float) -> str:
             moment = moment.replace(tzinfo=UTC)
         return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time: 2025-01-01, 2025-01-01T14:05:00Z, or -15m (s, m, h, d, w)") from None
+        raise ValueError(
+            f"{text!r} is no time: 2025-01-01, 2025-01-01T14:05:00Z, -15m (s, m, h, d, w), or now"
+        ) from None
 
 
 class LamportClock:

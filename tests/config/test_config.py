@@ -118,6 +118,10 @@ def test_command_line(tmp_path: Path) -> None:
     assert (failed.exit_code, failed.stdout) == (1, "")
     assert f"{bad}: server.bad: found an unknown key" in failed.stderr
     assert "[server]" in run(main, ["config", "show", str(good)]).stdout
+    for command in ("check", "show"):
+        assert run(main, ["config", command, "-c", str(bad)]).exit_code == 1
+        twice = run(main, ["config", command, str(good), "--config", str(bad)])
+        assert (twice.exit_code, "name the file once" in twice.stderr) == (2, True)
     hashed = run(main, ["hash-password"], input="sesame\n")
     assert verify_now(hashed.stdout.strip(), "sesame")
     assert run(main, ["hash-password"], input="\n").exit_code == 1

@@ -403,6 +403,7 @@ def test_slices_and_snapshots_give_the_same(seed: int, tmp_path: Path) -> None:
         ("2025-01-01 12:00:00.5", "2025-01-01T12:00:00.500000Z"),
         ("-15m", "2025-06-15T14:51:40.000000Z"),
         ("-2w", "2025-06-01T15:06:40.000000Z"),
+        ("now", "2025-06-15T15:06:40.000000Z"),
     ],
 )
 def test_moments(text: str, stamp: str) -> None:

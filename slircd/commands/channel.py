@@ -94,6 +94,7 @@ async def _join_one(ctx: Context, name: str, key: str) -> None:
             max_channels=limits.channels_per_user,
             max_length=limits.channellen,
             override=override,
+            oper=ctx.is_oper,
         )
     )
     service = ctx.server.channels.get(ctx.state.fold(name))

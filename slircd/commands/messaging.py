@@ -137,7 +137,7 @@ def is_blocked(ctx: Context, to: str, said: Said) -> bool:
 def is_filtered(ctx: Context, text: str) -> bool:
     """Whether a spam filter takes `text`; staff are told, and a sender may be killed for it."""
     user = ctx.user
-    met = ctx.server.bans.filters.match(text) if not user.is_oper else None
+    met = ctx.server.bans.filters.match(text) if not ctx.is_oper else None
     if met is None:
         return False
     ctx.server.bans.notify("s", f"{user.source} met the filter {met.pattern} ({met.action})")
@@ -173,7 +173,7 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
     user = state.users[session.uid]
     name = target.lstrip("~&@%+")
     channel = channel_named(state, name)
-    override = user.is_oper and ctx.has_privilege("override")
+    override = ctx.has_privilege("override")
     if not override and not may_see_channel(channel, user.uid):
         # A secret channel that takes messages from outside still may not be told from one that is not there.
         raise NumericError(ERR_NOSUCHCHANNEL, name)
@@ -252,7 +252,7 @@ def _to_user(ctx: Context, nick: str, said: Said) -> Waiting | None:
     accepts = ctx.server.accepts
     try:
         accepted = is_guarded(recipient) and accepts.allows(recipient.uid, user.uid)
-        check_private_text(user, recipient, said.text or "", accepted=accepted)
+        check_private_text(user, recipient, said.text or "", accepted=accepted, oper=ctx.is_oper)
     except NumericError as error:
         if error.numeric is not ERR_TARGUMODEG or said.verb == "TAGMSG":
             raise

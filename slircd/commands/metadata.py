@@ -123,7 +123,7 @@ def _of_channel(server: IRCServer, session: Session, channel: Channel) -> Iterat
 
 def _seen_members(server: IRCServer, session: Session, channel: Channel) -> Iterator[User]:
     """The members that NAMES shows: a list of who has some key is a list of who is there."""
-    sees_hidden = server.has_privilege(session.uid, "see-hidden")
+    sees_hidden = server.has_privilege(session, "see-hidden")
     for uid in channel.members:
         user = server.state.users[uid]
         if sees_member(channel, session.uid, user, sees_hidden=sees_hidden):
@@ -211,12 +211,12 @@ def _warn(ctx: Context, error: StandardReply) -> None:
 
 
 def _override(ctx: Context) -> bool:
-    return ctx.session.is_registered and ctx.has_privilege("metadata")
+    return ctx.has_privilege("metadata")
 
 
 def _owner(ctx: Context, target: str) -> Owner:
     """Whose metadata is meant; a client that is no user yet has none but its own."""
-    sees_hidden = ctx.session.is_registered and (_override(ctx) or ctx.has_privilege("see-hidden"))
+    sees_hidden = _override(ctx) or ctx.has_privilege("see-hidden")
     return owner_named(ctx.state, ctx.uid, target, override=sees_hidden)
 
 

@@ -123,6 +123,7 @@ async def change_channel_modes(ctx: Context, channel: Channel, words: tuple[str,
         ModeLimits(limits.list_entries, limits.keylen),
         expiry,
         override=override,
+        oper=ctx.is_oper,
     )
     if decided.events:
         await ctx.channel(channel.name).emit(decided.events, ctx)
@@ -159,4 +160,4 @@ async def _change_user_modes(ctx: Context, words: tuple[str, ...]) -> None:
     def cloak(user: object) -> str:
         return ctx.server.cloak.cloak(ctx.user.ip)
 
-    await ctx.emit(decide_user_modes(ctx.state, ctx.uid, changes, cloak))
+    await ctx.emit(decide_user_modes(ctx.state, ctx.uid, changes, cloak, oper=ctx.is_oper))

@@ -37,7 +37,7 @@ def names_lines(server: IRCServer, session: Session, channel: Channel, uids: Ite
     caps = session.caps
     multi = bool(caps & MULTI_PREFIX)
     hosts = caps & USERHOST_IN_NAMES
-    sees_hidden = bool(session.uid) and server.has_privilege(session.uid, "see-hidden")
+    sees_hidden = server.has_privilege(session, "see-hidden")
     plain = "u" not in channel.flags and session.uid in channel.members
     words: list[str] = []
     for uid in uids:
@@ -82,7 +82,7 @@ async def send_names(
     members = iter(list(channel.members))
     piece = list(islice(members, NAMES_PIECE))
     while piece:
-        sees_hidden = bool(session.uid) and server.has_privilege(session.uid, "see-hidden")
+        sees_hidden = server.has_privilege(session, "see-hidden")
         if server.state.channels.get(channel.key) is not channel or not may_see_channel(
             channel, session.uid, sees_hidden=sees_hidden
         ):

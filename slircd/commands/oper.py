@@ -46,7 +46,7 @@ MAX_FAILURES: Final = 5
 async def oper(ctx: Context, name: str, password: str) -> None:
     """OPER <name> <password>  (RFC 2812 3.1.4)
 
-    Makes the user an IRC operator.
+    Makes the user an IRC operator, and lets this one of its clients use what operators may.
     """
     block = ctx.config.opers.get(name)
     if block is None or not _may_try(ctx, block):
@@ -59,6 +59,8 @@ async def oper(ctx: Context, name: str, password: str) -> None:
     if not ctx.session.is_registered or ctx.config.opers.get(name) != block:
         return
     await ctx.emit(decide_oper(ctx.state, ctx.uid, name, block.oper_class, block.vhost))
+    if ctx.session.is_registered and ctx.user.is_oper:
+        ctx.session.oper = name
     log.info("{nick} is now IRC operator {oper}", nick=ctx.nick, oper=name)
     ctx.reply(RPL_YOUREOPER)
 

@@ -168,13 +168,18 @@ class Context:
         return self.session.display_nick
 
     @property
+    def is_oper(self) -> bool:
+        """Whether the client has passed OPER; another client of the same user may have."""
+        return bool(self.session.oper)
+
+    @property
     def caps(self) -> int:
         """The capabilities that the client has negotiated, as bits."""
         return self.session.caps
 
     def has_privilege(self, privilege: str) -> bool:
-        """Whether the client's user is an operator whose class grants `privilege` now."""
-        return self.server.has_privilege(self.session.uid, privilege)
+        """Whether the client is an IRC operator's whose class grants `privilege` now."""
+        return self.server.has_privilege(self.session, privilege)
 
     def require_privilege(self, privilege: str) -> None:
         """Raise ERR_NOPRIVILEGES unless the client has `privilege`."""

@@ -44,7 +44,7 @@ class NetworkBans:
         server = self._server
         for session in list(server.users.everyone()):
             user = server.state.users.get(session.uid)
-            if user is None or user.is_oper or session.address in ("", user.ip):
+            if user is None or session.oper or session.address in ("", user.ip):
                 continue
             hosts = (session.address, session.hostname or session.address)
             ban = self.tables.for_address(session.address)
@@ -62,8 +62,8 @@ class NetworkBans:
         self.filters.use(list(self._server.state.filters.values()))
 
     def is_shunned(self, user: User) -> bool:
-        """Whether the user's commands are ignored; operators' never are."""
-        if not self.tables.has_shuns or user.is_oper:
+        """Whether the user's commands are ignored."""
+        if not self.tables.has_shuns:
             return False
         shunned = self._shunned.get(user.uid)
         if shunned is None:
@@ -80,5 +80,7 @@ class NetworkBans:
         server = self._server
         for user in server.listeners_to(letter):
             for session in server.users.sessions_of(user.uid):
+                if not session.oper:
+                    continue
                 body = f":{server.server_name} NOTICE {user.nick} :*** {text}"
                 session.send(Line(body, timestamp=server.timestamp()))

@@ -335,6 +335,9 @@ def user_mode_change(out: Rendering, event: ev.UserModeChange, stamp: Stamp) -> 
     out.server.users.note(user)
     if any(change.mode == "D" for change in event.changes):
         out.server.channels.hears(user.uid)
+    if not user.is_oper:
+        for session in out.server.users.sessions_of(user.uid):
+            session.oper = ""
     for words in format_changes(changes, len(changes) or 1, MODE_BYTES):
         out.to_user(user.uid, out.line(event.actor_uid, f"MODE {user.nick} {' '.join(words)}", stamp))
 

@@ -309,12 +309,12 @@ class IRCServer(MultiService):
         users = self.state.users
         return [users[uid] for uid in self.users.hearing if letter in users[uid].snomask]
 
-    def has_privilege(self, uid: str, privilege: str) -> bool:
-        """Whether the user is an operator whose class, as configured now, grants `privilege`."""
-        user = self.state.users.get(uid)
-        if user is None or user.oper is None:
+    def has_privilege(self, session: Session, privilege: str) -> bool:
+        """Whether the client is an operator whose class, as configured now, grants `privilege`."""
+        oper = session.oper
+        if not oper:
             return False
-        privileges = self._privileges.get(user.oper)
+        privileges = self._privileges.get(oper)
         if privileges is None:
-            privileges = self._privileges[user.oper] = self.config.privileges_of(user.oper)
+            privileges = self._privileges[oper] = self.config.privileges_of(oper)
         return privilege in privileges

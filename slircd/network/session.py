@@ -80,6 +80,7 @@ class Session:
         "listener",
         "monitored",
         "open_batch",
+        "oper",
         "outbox",
         "pending_login",
         "read_markers",
@@ -141,6 +142,12 @@ class Session:
         """The log-in that is going on."""
         self.sasl_mechanism = ""
         self.sasl_data = ""
+        self.oper = ""
+        """The operator block whose OPER this client has passed, while its user is an IRC operator.
+
+        The user's mode +o is everybody's to see; what an operator may do only such a client may: another one of the
+        same user has proved to own the account, not to be an operator.
+        """
         self.pending_login: Login | None = None
         """A log-in before registration; `Accounts.pending` says whether it still holds."""
         self.open_batch: OpenBatch | None = None
@@ -298,8 +305,9 @@ class Session:
         server = self.server
         server.users.detach(uid, self)
         server.channels.detached(uid, self)
-        others = len(server.users.sessions_of(uid))
-        decision = decide_leave(server.state, uid, reason, others=others)
+        others = server.users.sessions_of(uid)
+        ends_oper = bool(self.oper) and not any(session.oper for session in others)
+        decision = decide_leave(server.state, uid, reason, others=len(others), ends_oper=ends_oper)
         server.bus.emit(decision).addErrback(self._leaving_failed)
         server.users.settle_away(server, uid)
 
@@ -379,7 +387,7 @@ class Session:
         """Seconds until the bucket allows this line."""
         if not self.server.config.flood.enabled or _is_free(line):
             return 0.0
-        if self.uid and self.server.has_privilege(self.uid, "flood-exempt"):
+        if self.oper and self.server.has_privilege(self, "flood-exempt"):
             return 0.0
         return self._bucket.take(self.server.reactor.seconds())
 
@@ -449,7 +457,7 @@ class Session:
 
     def _is_shunned(self) -> bool:
         user = self.server.state.users.get(self.uid)
-        return user is not None and self.server.bans.is_shunned(user)
+        return user is not None and not self.oper and self.server.bans.is_shunned(user)
 
     def _await(self, context: Context, pending: Coroutine[Any, Any, None], command: str, started: float) -> None:
         self._busy = True

@@ -350,7 +350,7 @@ class PluginApi:
             raise PluginError("register_command: min_args must be a number from 0 to 14")
 
         async def run(ctx: Context, *words: str) -> None:
-            if oper and not ctx.user.is_oper:
+            if oper and not ctx.is_oper:
                 raise NumericError(ERR_NOPRIVILEGES)
             await self._run_command(ctx, key, handler, list(words))
 
@@ -390,7 +390,7 @@ class PluginApi:
             nick=user.nick,
             uid=user.uid,
             account=user.account,
-            is_oper=user.is_oper,
+            is_oper=ctx.is_oper,
             channel=channel,
             service=service,
             reply=reply,

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from slircd.events import types as ev
+from slircd.rules.modes import decide_user_modes
 from slircd.rules.user import away_event, disconnect_event
 from slircd.state.model import Account, ServerState, User
+from slircd.wire.modes import Change
 from slircd.wire.numerics import ERR_NICKNAMEINUSE, NumericError
 
 AUTOMATIC: Final = "*"
@@ -93,16 +95,21 @@ def decide_attach(state: ServerState, uid: str, client: NewClient, *, most: int)
     )
 
 
-def decide_leave(state: ServerState, uid: str, reason: str, *, others: int) -> Iterator[ev.Event]:
+def decide_leave(
+    state: ServerState, uid: str, reason: str, *, others: int, ends_oper: bool = False
+) -> Iterator[ev.Event]:
     """A client of a user is gone; `others` says how many more there are here.
 
-    The user ends with its last one, unless it stays; nothing if it was gone already.
+    The user ends with its last one, unless it stays; nothing if it was gone already.  `ends_oper` says that it was the
+    only one of them that had passed OPER: the others own the account, and that makes nobody an IRC operator.
     """
     user = state.users.get(uid)
     if user is None:
         return
     if others or user.always_on:
         yield ev.UserDetach(actor_uid=uid, target=uid, nick=user.nick, reason=reason)
+        if ends_oper:
+            yield from decide_user_modes(state, uid, [Change("-", "o")], lambda user: user.host)
     else:
         yield disconnect_event(user, uid, reason)
 

@@ -67,9 +67,11 @@ def decide_join(
     max_channels: int,
     max_length: int,
     override: bool = False,
+    oper: bool = False,
 ) -> Iterator[ev.Event]:
     """A user joins a channel, and makes it if it is not there; nothing if the user is on it.
 
+    `oper` says that the client which asks is an IRC operator's.
     Raises ERR_NOSUCHCHANNEL or ERR_BADCHANMASK for a name that is none, ERR_TOOMANYCHANNELS, or what check_join does.
     """
     check_channel_name(name, max_length)
@@ -80,7 +82,7 @@ def decide_join(
     if len(state.memberships[uid]) >= max_channels and not override:
         raise NumericError(ERR_TOOMANYCHANNELS, name)
     if channel is not None and not override:
-        check_join(state, channel, user, key)
+        check_join(state, channel, user, key, oper=oper)
     yield join_event(state, user, user, name)
 
 
@@ -92,14 +94,14 @@ def check_channel_name(name: str, max_length: int) -> None:
         raise NumericError(ERR_BADCHANMASK, name)
 
 
-def check_join(state: ServerState, channel: Channel, user: User, key: str) -> None:
+def check_join(state: ServerState, channel: Channel, user: User, key: str, *, oper: bool = False) -> None:
     """Raise the numeric that says why the channel does not let `user` in.
 
     An invitation stands for the list I and goes past the limit; one by staff goes past the key, too, and past the bans
     that were set before it.
     """
     flags = channel.flags
-    if "O" in flags and not user.is_oper:
+    if "O" in flags and not oper:
         raise NumericError(ERR_OPERONLY, channel.name)
     if "z" in flags and not user.secure:
         raise NumericError(ERR_SECUREONLYCHAN, channel.name)

@@ -79,13 +79,15 @@ def is_guarded(user: User) -> bool:
     return not user.modes.isdisjoint(GUARDED)
 
 
-def check_private_text(sender: User, recipient: User, text: str, *, accepted: bool = False) -> None:
+def check_private_text(sender: User, recipient: User, text: str, *, accepted: bool = False, oper: bool = False) -> None:
     """Raise the numeric that says why `recipient` takes no such message from `sender`, whom it may have accepted.
 
     ERR_NEEDREGGEDNICK, ERR_TARGUMODEG or ERR_CANTSENDTOUSER.
+
+    `oper` says that the client which sends it is an IRC operator's: from those everybody takes everything.
     """
     modes = recipient.modes
-    if sender.uid == recipient.uid or sender.is_oper:
+    if sender.uid == recipient.uid or oper:
         return
     if "R" in modes and sender.account is None and not accepted:
         raise NumericError(ERR_NEEDREGGEDNICK, recipient.nick, text="This user takes messages from accounts only (+R)")

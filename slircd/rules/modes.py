@@ -97,9 +97,13 @@ def decide_channel_modes(
     expiry: Callable[[int], str],
     *,
     override: bool = False,
+    oper: bool = False,
 ) -> Decided:
-    """The events of the changes that `actor` may make; `expiry` gives the timestamp that lies so many minutes ahead."""
-    deciding = _ChannelModes(state, actor, channel, limits, expiry, override=override)
+    """The events of the changes that `actor` may make; `expiry` gives the timestamp that lies so many minutes ahead.
+
+    `oper` says that the client which asks is an IRC operator's.
+    """
+    deciding = _ChannelModes(state, actor, channel, limits, expiry, override=override, oper=oper)
     refused: dict[tuple[str, ...], NumericError] = {}
     for change in changes:
         try:
@@ -121,6 +125,7 @@ class _ChannelModes:
         expiry: Callable[[int], str],
         *,
         override: bool,
+        oper: bool,
     ) -> None:
         self._state = state
         self._user = actor_of(state, actor)
@@ -128,6 +133,7 @@ class _ChannelModes:
         self._limits = limits
         self._expiry = expiry
         self._override = override
+        self._oper = oper
         self._events: list[ev.Event] = []
         self._deltas: list[ev.ModeDelta] = []
         self._settings: dict[str, str | None] = {}
@@ -202,7 +208,7 @@ class _ChannelModes:
 
     def _setting(self, change: Change, kind: Kind) -> None:
         channel, mode = self._channel, change.mode
-        if mode in OPER_FLAGS and not self._user.is_oper:
+        if mode in OPER_FLAGS and not self._oper:
             raise NumericError(ERR_NOPRIVILEGES, text=f"Permission Denied- Only IRC operators may change mode {mode}")
         if mode in self._settings:
             now = self._settings[mode]
@@ -308,11 +314,11 @@ def expiry_event(channel: Channel, mode: str, mask: str) -> ev.ChannelBanRemove:
 
 
 def decide_user_modes(
-    state: ServerState, uid: str, changes: Iterable[Change], cloak: Callable[[User], str]
+    state: ServerState, uid: str, changes: Iterable[Change], cloak: Callable[[User], str], *, oper: bool = False
 ) -> Iterator[ev.Event]:
     """A user changes its own modes; what it may not change is left as it is, as every server does it.
 
-    `cloak` gives the host that hides the user's address.
+    `cloak` gives the host that hides the user's address, `oper` says that the client which asks is an IRC operator's.
     """
     user = state.users[uid]
     modes = set(user.modes)
@@ -320,11 +326,11 @@ def decide_user_modes(
     for change in changes:
         mode = change.mode
         if mode == "s":
-            if user.is_oper or change.sign == "-":
+            if oper or change.sign == "-":
                 snomask = _snomask(snomask, change)
             continue
         allowed = mode in OWN_MODES or (mode == "o" and change.sign == "-")
-        if not allowed or (mode == "H" and change.sign == "+" and not user.is_oper):
+        if not allowed or (mode == "H" and change.sign == "+" and not oper):
             continue
         if change.sign == "+":
             modes.add(mode)

@@ -7,7 +7,7 @@ from typing import Any
 
 from slircd.state.snapshot import digest
 from slircd.wire.message import parse
-from tests.harness import FakeClient, ServerTestCase, World, make_config
+from tests.harness import BASE, FakeClient, ServerTestCase, World, make_config
 
 CONFIG: dict[str, Any] = {
     "accounts": {"sasl_plain_without_tls": True, "password_length": 1},
@@ -204,6 +204,74 @@ class SharedUser(BouncerTestCase):
         self.oper("joe").sends("KLINE *@198.51.100.7 :enough")
         self.assertTrue(other.is_closed)
         self.assertFalse(ann.is_closed)
+
+    def test_operators(self) -> None:
+        """Owning the account makes nobody an IRC operator: each client that is to use what operators may says OPER."""
+        ann = self.ann()
+        ann.asks("OPER root sesame", "MODE ann +s +c", "JOIN #staff", "MODE #staff +OP")
+        other = self.logs_in("ann")
+        other.lines()
+        user = self.world.state.users[ann.uid]
+        self.assertEqual((other.uid, user.oper), (ann.uid, "root"))
+        for line, code in {
+            "KILL eve :x": "481",
+            "SAJOIN eve #x": "481",
+            "REHASH": "481",
+            "GLINE *@x :x": "481",
+            "PLUGIN LIST": "481",
+            "WALLOPS :x": "481",
+            "MODE #c +P": "481",
+        }.items():
+            with self.subTest(line=line):
+                self.assertRefused(other, line, code)
+        self.assertEqual(other.asks("MODE ann +H"), [])
+        before = user.snomask
+        self.assertEqual(other.asks("MODE ann +s +k"), [])
+        self.assertEqual(user.snomask, before)
+        other.sends("PART #staff")
+        self.assertRefused(other, "JOIN #staff", "520")
+        self.assertNotIn("520", ann.codes("JOIN #staff"))
+        for client in (ann, other):
+            client.lines()
+        self.client("joe")
+        self.assertTrue([line for line in ann.lines() if "NOTICE ann :*** " in line])
+        self.assertEqual(other.lines(), [])
+        self.assertIn("381", other.codes("OPER root sesame"))
+        other.sends("KILL joe :x")
+        self.assertIsNone(self.world.state.user_by_nick("joe"))
+
+    def test_an_operator_block_says_who(self) -> None:
+        """Another client passes OPER only with what the operator block asks of it itself: password, certificate."""
+        opers = {"root": {**BASE["opers"]["root"], "certfp": ["a" * 64]}}
+        self.world.server.use_config(make_config(CONFIG, opers=opers))
+        ann, other = self.ann(), self.logs_in("ann")
+        ann.session.certfp = "a" * 64
+        self.assertIn("381", ann.codes("OPER root sesame"))
+        other.lines()
+        self.assertIn("491", other.codes("OPER root sesame"))
+        self.assertRefused(other, "KILL eve :x", "481")
+
+    def test_an_operator_leaves(self) -> None:
+        """With the last client that has passed OPER the user is no IRC operator any more; -o is for all its clients."""
+        ann, other = self.ann(), self.logs_in("ann")
+        ann.asks("OPER root sesame", "MODE ann +s")
+        other.lines()
+        ann.sends("QUIT")
+        user = self.world.state.users[other.uid]
+        self.assertEqual((user.oper, user.snomask, user.modes & {"o", "s"}), (None, "", set()))
+        self.assertIn(":ann!~u@192.0.2.1 MODE ann -os", other.lines())
+        third = self.logs_in("ann")
+        for client in (other, third):
+            self.assertIn("381", client.codes("OPER root sesame"))
+        third.sends("QUIT")
+        self.assertEqual(user.oper, "root")
+        third = self.logs_in("ann")
+        third.lines()
+        self.assertIn("381", third.codes("OPER root sesame"))
+        other.sends("MODE ann -o")
+        for client in (other, third):
+            client.lines()
+            self.assertRefused(client, "KILL eve :x", "481")
 
     def test_clients(self) -> None:
         """CLIENTS shows and ends clients of one's own account."""

@@ -234,9 +234,9 @@ OWN = {
 }
 """What a client does and tells of itself (to JOIN is to learn whether there is a channel, as everywhere); STATS, which is asked letter by letter, and the long names of NS and CS."""
 
-OF_NICKSERV = {"DROP", "GROUP", "IDENTIFY", "LOGOUT", "REGISTER", "RESETPASS", "SET", "UNGROUP", "VERIFY"}
+OF_NICKSERV = {"DROP", "GROUP", "IDENTIFY", "LOGOUT", "REGISTER", "RESETPASS", "SAREGISTER", "SET", "UNGROUP", "VERIFY"}
 OF_CHANSERV = {"DEHALFOP", "DEOP", "DEPROTECT", "DEVOICE", "FLAGLIST", "OWNER"}
-"""What one tells NickServ of oneself; what ChanServ answers with a table of its own, or as the ones beside it."""
+"""What one tells NickServ of oneself, or as an operator; what ChanServ answers with a table of its own, or as the ones beside it."""
 
 
 def test_nothing_is_left_out() -> None:

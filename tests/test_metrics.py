@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import unittest
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 
+from slircd.events.bus import Record
+from slircd.events.types import ServerRedact
 from slircd.metrics import Metrics
 from slircd.network.lag import LAG_S, LagProbe
+from slircd.state.apply import Stamp
 from slircd.wire.line import Line
 from tests.harness import ServerTestCase, World, make_config
 
@@ -105,6 +111,109 @@ class Series(ServerTestCase):
         ann.sends("PRIVMSG #secretplace :secretword", "SECRETCOMMAND", "KICK #secretplace secretnick :secretreason")
         self.assertNotIn("secret", self.metrics.text().decode().lower())
 
+    def test_the_network(self) -> None:
+        """Accounts, channels and connections, and what clients ask for."""
+        ann, *_ = self.on_channel("#a", "ann", "bob")
+        ann.sends("NS REGISTER sesame99", "CS REGISTER #a", "JOIN #b")
+        self.world.clock.advance(5)
+        self.world.connect()
+        found = series(self.metrics)
+        self.assertEqual(found["slircd_accounts"], 1)
+        self.assertEqual(found["slircd_users_logged_in"], 1)
+        self.assertEqual(found["slircd_channels"], 2)
+        self.assertEqual(found["slircd_registered_channels"], 1)
+        self.assertEqual(found["slircd_unregistered_connections"], 1)
+        self.assertEqual(found["slircd_connections_made_total"], 3)
+        self.assertEqual(found['slircd_commands_total{command="JOIN"}'], 3)
+        before = found['slircd_line_bytes_total{direction="in"}']
+        ann.sends("PING x")
+        self.assertEqual(series(self.metrics)['slircd_line_bytes_total{direction="in"}'] - before, len("PING x"))
+
+    def test_the_log(self) -> None:
+        """What waits, what was committed, and that it cannot be."""
+        store = self.world.store
+        ann = self.client("ann")
+        self.assertEqual(series(self.metrics)["slircd_sequence"], self.world.server.bus.clock.value)
+        store.automatic = False
+        ann.sends("JOIN #a")
+        self.assertEqual(series(self.metrics)["slircd_log_pending_events"], 2)
+        self.assertEqual(series(self.metrics)["slircd_degraded"], 0)
+        self.world.clock.advance(60)
+        self.assertEqual(series(self.metrics)["slircd_degraded"], 1)
+        store.commit()
+        store.automatic = True
+        self.assertEqual(series(self.metrics)["slircd_log_pending_events"], 0)
+        self.metrics.committed(7, 3, 0.002)
+        self.metrics.lag.observe(0.3)
+        self.assertEqual(series(self.metrics)['slircd_reactor_lag_seconds_bucket{le="0.25"}'], 0)
+        found = series(self.metrics)
+        self.assertEqual(found["slircd_commit_events_sum"], 3)
+        self.assertAlmostEqual(found["slircd_commit_seconds_sum"], 0.002)
+        erased = ServerRedact(actor_uid=None, target=None, nick="x", what="account", events=5)
+        self.metrics.event(Record(erased, Stamp(1, 1, "", "")))
+        self.assertEqual(series(self.metrics)['slircd_redacted_events_total{what="account"}'], 5)
+
+    def test_a_clock_that_is_set_back(self) -> None:
+        """Decisions that got the time of the one before."""
+        ann = self.client("ann")
+        self.world.clock.rightNow -= 30
+        ann.sends("JOIN #a")
+        self.assertGreater(series(self.metrics)["slircd_clock_held_total"], 0)
+        self.world.clock.rightNow += 30
+
+    def test_what_waits_for_clients(self) -> None:
+        """Bytes in send queues."""
+        ann = self.client("ann")
+        ann.session.outbox.pauseProducing()
+        ann.session.send(Line("x" * 400))
+        self.world.turn()
+        self.assertEqual(series(self.metrics)["slircd_send_queue_bytes"], 402)
+        ann.session.outbox.resumeProducing()
+        self.world.turn()
+        self.assertEqual(series(self.metrics)["slircd_send_queue_bytes"], 0)
+
+    def test_requests_and_followers(self) -> None:
+        """The admin API, its feeds and webhooks."""
+        self.metrics.request("/admin/state", 404, 0.2)
+        self.metrics.request("/admin/live", 200, None)
+        hook = SimpleNamespace(name="chat", delivered=3, failed=1, lag=9)
+        self.metrics.watch_feed(SimpleNamespace(followers=2, behind=4), lambda: [hook])
+        found = series(self.metrics)
+        self.assertEqual(found['slircd_admin_requests_total{route="/admin/state",status="4xx"}'], 1)
+        self.assertEqual(found['slircd_admin_request_seconds_count{route="/admin/state"}'], 1)
+        self.assertNotIn('slircd_admin_request_seconds_count{route="/admin/live"}', found)
+        self.assertEqual(found["slircd_feed_followers"], 2)
+        self.assertEqual(found["slircd_feed_log_reads_total"], 4)
+        self.assertEqual(found['slircd_webhook_requests_total{outcome="failed",webhook="chat"}'], 1)
+        self.assertEqual(found['slircd_webhook_lag_events{webhook="chat"}'], 9)
+
+    def test_checkpoints(self) -> None:
+        """What housekeeping says."""
+        last = SimpleNamespace(equal=False, checked_s=1_700_000_000.0)
+        self.world.server.housekeeping = SimpleNamespace(last=last, written=4, failures=2, size_bytes=1234)
+        found = series(self.metrics)
+        self.world.server.housekeeping = None
+        self.assertEqual(found["slircd_replay_drift"], 1)
+        self.assertEqual(found["slircd_replay_check_timestamp_seconds"], 1_700_000_000)
+        self.assertEqual(found["slircd_checkpoints_total"], 4)
+        self.assertEqual(found["slircd_housekeeping_failures_total"], 2)
+        self.assertEqual(found["slircd_checkpoint_bytes"], 1234)
+
+    def test_plugins(self) -> None:
+        """What a plugin does, and what it may not."""
+        info = {"name": "seen", "state": "running", "calls": 1, "events": 2, "errors": 3, "restarts": 4, "denied": 5}
+        more = {"lua_bytes": 6, "faults": {"deadline": 7}}
+        manager = SimpleNamespace(infos=lambda: [{**info, **more}], latency=lambda name: ([("+Inf", 8.0)], 0.5))
+        self.world.server.extensions.manager = manager
+        found = series(self.metrics)
+        self.world.server.extensions.manager = None
+        names = ("up", "events_total", "errors_total", "restarts_total", "denied_total", "lua_bytes")
+        values = [found[f'slircd_plugin_{name}{{plugin="seen"}}'] for name in names]
+        self.assertEqual(values, [1, 2, 3, 4, 5, 6])
+        self.assertEqual(found['slircd_plugin_calls_total{plugin="seen"}'], 1)
+        self.assertEqual(found['slircd_plugin_faults_total{kind="deadline",plugin="seen"}'], 7)
+        self.assertEqual(found['slircd_plugin_job_seconds_count{plugin="seen"}'], 8)
+
 
 class Refusals(unittest.TestCase):
     def test_reasons(self) -> None:
@@ -118,6 +227,25 @@ class Refusals(unittest.TestCase):
         world.server.log_full = True
         world.connect("198.51.100.2")
         self.assertEqual(series(metrics)['slircd_connections_refused_total{reason="log"}'], 1)
+
+
+def test_the_size_of_the_log(tmp_path: Path) -> None:
+    """The database and its write-ahead log together."""
+    database = tmp_path / "slircd.db"
+    database.write_bytes(b"x" * 1000)
+    (tmp_path / "slircd.db-wal").write_bytes(b"x" * 234)
+    world = World(config=make_config({"database": {"url": f"sqlite:///{database}"}}))
+    assert series(Metrics(world.server))["slircd_log_bytes"] == 1234
+
+
+def test_every_series_is_looked_at() -> None:
+    """By a test in this file, or by one that names it elsewhere."""
+    source = (Path(__file__).parents[1] / "slircd" / "metrics.py").read_text()
+    names = set(re.findall(r'"slircd_([a-z_]+)"', source))
+    assert len(names) > 40
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
+    plugins = {f"plugin_{name}" for name in ("up", "events", "errors", "restarts", "denied", "lua_bytes")}
+    assert {name for name in names - plugins if f"slircd_{name}" not in tests} == set()
 
 
 class Lag(unittest.TestCase):

@@ -113,9 +113,10 @@ class Series(ServerTestCase):
 
     def test_the_network(self) -> None:
         """Accounts, channels and connections, and what clients ask for."""
-        ann, *_ = self.on_channel("#a", "ann", "bob")
-        ann.sends("NS REGISTER sesame99", "CS REGISTER #a", "JOIN #b")
-        self.world.clock.advance(5)
+        ann, *_ = self.on_channel("#a", "@ann", "bob")
+        for line in ("NS REGISTER sesame99", "CS REGISTER #a", "JOIN #b"):
+            self.world.clock.advance(5)
+            ann.sends(line)
         self.world.connect()
         found = series(self.metrics)
         self.assertEqual(found["slircd_accounts"], 1)

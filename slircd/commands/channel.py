@@ -30,6 +30,7 @@ from slircd.wire.numerics import (
     ERR_NEEDMOREPARAMS,
     ERR_THROTTLE,
     ERR_TOOMANYKNOCK,
+    ERR_TOOMANYTARGETS,
     RPL_AWAY,
     RPL_ENDOFINVITELIST,
     RPL_INVITELIST,
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
 KNOCKS: Final = 1
 KNOCK_WINDOW_S: Final = 60
 """How often one user may knock on one channel."""
+
+CONDITIONS: Final = 10
+"""Conditions of one LIST, of which each is looked at for each channel."""
 
 RENAMES: Final = 2
 RENAME_WINDOW_S: Final = 60
@@ -270,11 +274,15 @@ async def list_(ctx: Context, conditions: str = "", _target: str = "") -> None:
     words = [word for word in conditions.split(",") if word]
     plain = [word for word in words if word.startswith("#") and not any(sign in word for sign in "*?")]
     tests = [_condition(ctx, word) for word in words if word not in plain]
+    if len(tests) > CONDITIONS:
+        text = f"Too many conditions, at most {CONDITIONS} are allowed"
+        raise NumericError(ERR_TOOMANYTARGETS, conditions.split(",")[0], text=text)
     if plain:
         named = (ctx.state.channel_by_name(name) for name in plain)
         candidates = [channel for channel in named if channel is not None]
     else:
         candidates = list(ctx.state.channels.values())
+    ctx.work += len(candidates)
     ctx.reply(RPL_LISTSTART, "Channel")
     async for piece in ctx.pieces(candidates):
         sees_hidden = ctx.has_privilege("see-hidden")

@@ -191,6 +191,7 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
     if not modes and is_kept(ctx, channel, said):
         return ctx.emit(decide_message(state, user, said.verb, channel, said))
     spoken = spoken_now(ctx, user, symbols[:1] + channel.name, said)
+    ctx.work += len(service.sessions)
     deliver_to_channel(service, spoken, session, modes=modes, free=is_free(ctx, user.uid, channel.key))
     feed = ctx.server.extensions.feed
     if feed is not None and said.text and not modes:

@@ -86,6 +86,7 @@ async def _who_matches(ctx: Context, mask: str) -> AsyncIterator[Pair]:
         yield named, _common_channel(ctx, named)
     elif not mask.startswith("#"):
         pattern = "*" if mask == "0" else state.fold(mask)
+        ctx.work += len(state.users)
         async for users in ctx.pieces(list(state.users.values())):
             for user in _seen_matches(ctx, pattern, users):
                 yield user, _common_channel(ctx, user)
@@ -264,6 +265,7 @@ def whowas(ctx: Context, nicks: str = "", count: str = "", _target: str = "") ->
     wanted = int(count[:6]) if count.isascii() and count.isdigit() else 0
     for nick in targets(nicks, ctx.config.limits.targets.whois):
         found = ctx.server.users.whowas(nick)
+        ctx.work += ctx.config.limits.whowas // 10
         if not found:
             ctx.reply(ERR_WASNOSUCHNICK, nick)
         for gone in found[: wanted or None]:

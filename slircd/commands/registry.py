@@ -123,7 +123,7 @@ class Context:
     included, and leaves as one labelled line or batch when the command is done.
     """
 
-    __slots__ = ("_answers", "_batch", "_covered", "_outer", "label", "message", "owed", "server", "session")
+    __slots__ = ("_answers", "_batch", "_covered", "_outer", "label", "message", "owed", "server", "session", "work")
 
     def __init__(self, server: IRCServer, session: Session, message: Message, label: str | None) -> None:
         self.server = server
@@ -139,6 +139,8 @@ class Context:
         """The reference of the labelled batch of an answer in pieces."""
         self.owed: list[Channel] = []
         """Channels that the client has joined whose names are too many for a turn: the command sends them."""
+        self.work = 0
+        """Lines that the command has caused, for anybody, and what it did in lines' worth; the flood bucket counts it."""
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -233,6 +235,7 @@ class Context:
 
     def send(self, line: Line, *, free: bool = False) -> None:
         """Answer with `line`; a `free` one shows nothing of the state, so it need not wait for the log."""
+        self.work += 1
         batch = self._batch or self._outer
         extra = {"batch": batch} if batch and not _is_inside(line) else None
         if self._answers is None:

@@ -298,6 +298,14 @@ class Limits(Section, frozen=True, kw_only=True):
     silence: Annotated[int, Meta(ge=1, le=1000, description="Masks that a user may SILENCE")] = 32
     whowas: Annotated[int, Meta(ge=0, le=1_000_000, description="Departures that WHOWAS remembers")] = 5000
     clients: Annotated[int, Meta(ge=1, le=1_000_000, description="Connections at one time")] = 20_000
+    unregistered: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=1_000_000,
+            description="Connections that are no users yet; with more, the one that has taken longest is closed",
+        ),
+    ] = 4000
     sendq_bytes: Annotated[
         int, Meta(ge=65_536, le=1 << 30, description="Bytes that may wait for a client that reads slowly")
     ] = 1_048_576
@@ -323,6 +331,10 @@ class Limits(Section, frozen=True, kw_only=True):
 class Timeouts(Section, frozen=True, kw_only=True):
     """How patient the server is."""
 
+    handshake_s: Annotated[
+        int,
+        Meta(ge=5, le=3600, description="Seconds for the handshake of TLS, or of WebSocket, or for an HTTP request"),
+    ] = 15
     registration_s: Annotated[int, Meta(ge=5, le=86_400, description="Seconds for NICK, USER and CAP END")] = 60
     ping_interval_s: Annotated[
         int, Meta(ge=10, le=86_400, description="Idle seconds after which a client is asked PING")
@@ -336,6 +348,14 @@ class Flood(Section, frozen=True, kw_only=True):
     enabled: Annotated[bool, Meta(description="Whether fast clients are slowed down")] = True
     burst: Annotated[int, Meta(ge=1, le=10_000, description="Commands at once")] = 20
     rate_per_s: Annotated[float, Meta(gt=0, le=10_000, description="Commands per second after that")] = 4.0
+    lines_per_token: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=1_000_000,
+            description="Lines that a command may cause, for anybody, before it counts as two; with more as three ...",
+        ),
+    ] = 1000
 
 
 class Throttle(Section, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ import txaio
 from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, delete, event, insert, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 
 from slircd.events import checkpoints
@@ -47,6 +47,9 @@ MAX_BATCH: Final = 5_000
 READ_BATCH: Final = 2_000
 ADVISORY_LOCK: Final = int.from_bytes(b"slircd", "big")
 """The key of the advisory lock that keeps a second daemon off a PostgreSQL log."""
+
+READERS: Final = 4
+"""Questions of clients that are answered at one time, so that threads are left for everything else; others wait."""
 
 FIRST_RETRY_S: Final = 0.05
 LAST_RETRY_S: Final = 2.0
@@ -83,6 +86,7 @@ class SQLStore:
         self._lock_file: IO[bytes] | None = None
         self._writer: Connection | None = None
         self._watchers: list[Callable[[int, int, float], None]] = []
+        self._readers = DeferredSemaphore(READERS)
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
         self._head = Head(0, 0, "")
@@ -274,11 +278,11 @@ class SQLStore:
         if not messages:
             query = query.where(EVENTS.c.event_type.not_in(MESSAGE_TYPES))
         ordered = query.order_by(EVENTS.c.id.desc() if newest else EVENTS.c.id)
-        return deferToThread(self._fetch, ordered.limit(limit), newest)
+        return self._readers.run(deferToThread, self._fetch, ordered.limit(limit), newest)
 
     def ask_history(self, question: Callable[[HistoryReader], T]) -> Deferred[T]:
         """What `question` makes of the committed log, in a thread."""
-        return deferToThread(self._ask, question)
+        return self._readers.run(deferToThread, self._ask, question)
 
     def _ask(self, question: Callable[[HistoryReader], T]) -> T:
         with self._opened.connect() as connection:

@@ -7,7 +7,7 @@ connected here, and is the door through which the channel's events are emitted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from slircd.events.bus import EventBus, Record
     from slircd.network.session import Session
     from slircd.network.users import UserRegistry
+
+
+MAX_COUNTED: Final = 1000
+"""Moments of one counter: as many as +f and +j can name, and one."""
+
+MAX_COUNTERS: Final = 1000
+"""Counters of one channel, of which the quiet ones are forgotten."""
 
 
 def send_to_all(sessions: Iterable[Session], line: Line, *, but: Session | None = None, free: bool = False) -> None:
@@ -72,8 +79,18 @@ class ChannelService(Service):
         """Count one more occurrence of `counter` at `now`; returns how many fell into the last `seconds`."""
         recent = [moment for moment in self.counters.get(counter, ()) if moment > now - seconds]
         recent.append(now)
-        self.counters[counter] = recent
-        return len(recent)
+        count = len(recent)
+        # Under a flood the oldest are left out: more than these are too many for every limit that there can be.
+        self.counters[counter] = recent[-MAX_COUNTED:]
+        if len(self.counters) > MAX_COUNTERS:
+            self._forget_quiet(now)
+        return count
+
+    def _forget_quiet(self, now: float) -> None:
+        """Forget the half of the counters that has been quiet for longest: most of them are of users who have gone."""
+        ages = sorted(self.counters, key=lambda counter: self.counters[counter][-1])
+        for counter in ages[: len(ages) // 2]:
+            del self.counters[counter]
 
 
 class ChannelsService(MultiService):

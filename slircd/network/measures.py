@@ -27,8 +27,9 @@ class Measures:
         """Seconds that each command took, all its runs together, waiting for hashes and databases included."""
         self.refused: dict[str, int] = dict.fromkeys(("limit", "ban", "dnsbl", "log"), 0)
         """Connections that were turned away: limits of addresses and of the server, bans, block lists, a full log."""
-        self.cut: dict[str, int] = dict.fromkeys(("sendq", "recvq", "ping", "registration"), 0)
-        """Connections that were ended: read too slowly, sent too fast, did not answer, did not register."""
+        self.cut: dict[str, int] = dict.fromkeys(("sendq", "recvq", "ping", "registration", "handshake"), 0)
+        """Connections that were ended: read too slowly, sent too fast, did not answer, did not register, or not even
+        finish the handshake of TLS."""
         self.delayed = 0
         """Lines that waited for the flood bucket."""
         self._lines_in = self._bytes_in = self._lines_out = self._bytes_out = 0

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from slircd.rules.netbans import KINDS
 from slircd.security.filters import FilterSet
+from slircd.security.flood import Bucket
 from slircd.security.netbans import BanTables
 from slircd.wire.line import Line
 
 if TYPE_CHECKING:
     from slircd.network.server import IRCServer
     from slircd.state.model import NetworkBan, User
+
+
+PROVOKED: Final = "fos"
+"""Sorts of server notices that a stranger, or anybody's message, can cause as often as it likes."""
+
+NOTICES: Final = 20
+"""How many of one sort are shown at once, and in ten seconds."""
 
 
 class NetworkBans:
@@ -22,6 +30,8 @@ class NetworkBans:
         self.tables = BanTables(server.state.fold)
         self.filters = FilterSet()
         self._shunned: dict[str, bool] = {}
+        self._notices = {letter: Bucket(NOTICES, NOTICES / 10, server.reactor.seconds()) for letter in PROVOKED}
+        self._left_out = dict.fromkeys(PROVOKED, 0)
 
     def load(self) -> None:
         """Take what the state has, at start."""
@@ -76,7 +86,17 @@ class NetworkBans:
         self._shunned.pop(uid, None)
 
     def notify(self, letter: str, text: str) -> None:
-        """Tell operators who hear this sort of server notice."""
+        """Tell operators who hear this sort of server notice; a flood of those that anybody can provoke is summed up."""
+        if letter in self._notices:
+            if self._notices[letter].take(self._server.reactor.seconds()) > 0.0:
+                self._left_out[letter] += 1
+                return
+            count, self._left_out[letter] = self._left_out[letter], 0
+            if count:
+                self._tell(letter, f"{count} more such notices were left out")
+        self._tell(letter, text)
+
+    def _tell(self, letter: str, text: str) -> None:
         server = self._server
         for user in server.listeners_to(letter):
             for session in server.users.sessions_of(user.uid):

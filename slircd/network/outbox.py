@@ -134,7 +134,8 @@ ROOM: Final = 8
 class Outbox:
     """The lines on their way to one client.
 
-    `on_overflow` is called once, when more than `limit` bytes wait.
+    `on_overflow` is called once, when more than `limit` bytes wait; `on_blocked` when the transport takes no more, and
+    when it does again.
     """
 
     __slots__ = (
@@ -143,6 +144,7 @@ class Outbox:
         "_flusher",
         "_gate",
         "_held",
+        "_on_blocked",
         "_on_overflow",
         "_paused",
         "_ready",
@@ -163,6 +165,7 @@ class Outbox:
         *,
         limit: int,
         on_overflow: Callable[[], None],
+        on_blocked: Callable[[bool], None] | None = None,
     ) -> None:
         self.limit = limit
         self.size = 0
@@ -174,6 +177,7 @@ class Outbox:
         self._transport = transport
         self._send: Callable[[bytes], None] = _sender(transport)
         self._on_overflow: Callable[[], None] | None = on_overflow
+        self._on_blocked = on_blocked
         self._ready: list[bytes] = []
         self._held: deque[tuple[int, list[bytes]]] = deque()
         self._paused = False
@@ -289,11 +293,17 @@ class Outbox:
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full: keep what comes."""
-        self._paused = True
+        if not self._paused:
+            self._paused = True
+            if self._on_blocked is not None:
+                self._on_blocked(True)
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty again."""
-        self._paused = False
+        if self._paused:
+            self._paused = False
+            if self._on_blocked is not None:
+                self._on_blocked(False)
         self.flush()
 
     def stopProducing(self) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.basic import LineReceiver
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from slircd.network.session import Session
 from slircd.wire.message import MAX_BODY, MAX_TAGS
@@ -24,6 +26,7 @@ MAX_LINE: Final = MAX_TAGS + MAX_BODY
 """Bytes of the longest line that can be right: tags and body, their ends included (IRCv3 message-tags)."""
 
 
+@implementer(IHandshakeListener)
 class IRCProtocol(LineReceiver):
     """One connection.  Lines end with LF; a CR before it is dropped (RFC 1459 2.3, and clients that send LF only)."""
 
@@ -39,11 +42,19 @@ class IRCProtocol(LineReceiver):
 
     def connectionMade(self) -> None:
         """Begin a session."""
-        self.session = Session(self._server, self.transport, getattr(self, "listener", None))
+        handshaking = isinstance(self.transport, TLSMemoryBIOProtocol)
+        self.session = Session(self._server, self.transport, getattr(self, "listener", None), handshaking=handshaking)
         self.session.start()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is there (IHandshakeListener)."""
+        if self.session is not None:
+            self.session.handshake_completed()
 
     def dataReceived(self, data: bytes) -> None:
         """Cut the stream into lines; one that cannot be right is the end, wherever it was cut."""
+        if self.session is None or self.session.is_closed:
+            return
         lines = (self._rest + data if self._rest else data).split(b"\n")
         self._rest = lines.pop()
         for line in lines:

@@ -154,9 +154,13 @@ class Rendering:
 
     def to_sessions(self, sessions: Iterable[Session], line: Line) -> None:
         """Send to each of `sessions`."""
-        own = None if self.origin is None else self.origin.session
-        if own is not None and own in (sessions := list(sessions)):
-            self.to_session(own, line)
+        own = None
+        if self.origin is not None:
+            own = self.origin.session
+            sessions = list(sessions)
+            self.origin.work += len(sessions)
+            if own in sessions:
+                self.to_session(own, line)
         send_to_all(sessions, line, but=own)
 
     def owe_names(self, session: Session, channel: Channel) -> None:

@@ -36,7 +36,9 @@ from slircd.network.turns import Turns
 from slircd.network.users import UserRegistry
 from slircd.security.cloak import Cloak
 from slircd.security.confusables import LookAlikes
+from slircd.security.flood import Bucket
 from slircd.security.gateways import Gateways
+from slircd.security.lobby import Lobby
 from slircd.security.passwords import Passwords
 from slircd.security.throttle import ConnectionThrottle
 from slircd.services.accounts import Accounts
@@ -62,6 +64,9 @@ log = txaio.make_logger()
 PING_BUCKET_S: Final = 5
 """Seconds that a ping timer may be early or late: timers of one bucket share one delayed call."""
 
+
+REFUSALS: Final = 20
+"""Connections over TLS that are told why they are turned away, at once, and in ten seconds."""
 
 DRAIN_S: Final = 2.0
 """Seconds that clients have to read their last lines when the server stops."""
@@ -121,8 +126,12 @@ class IRCServer(MultiService):
         self.timers = txaio.make_batched_timer(PING_BUCKET_S)
         self.throttle = ConnectionThrottle(config.throttle, reactor, config.limits.clients)
         self.sessions: dict[Session, None] = {}
-        self.strangers: set[Session] = set()
+        self.strangers: Lobby[Session] = Lobby(
+            lambda: self.config.limits.unregistered, lambda session: session.make_room()
+        )
         """The sessions that are no users yet."""
+        self.refusals = Bucket(REFUSALS, REFUSALS / 10, reactor.seconds())
+        """How many of those who are turned away are worth a TLS handshake, in which they are told why."""
         self.users = UserRegistry(self.state, node=config.server.sid, whowas=config.limits.whowas)
         self.channels = ChannelsService(self.state, self.users)
         self.monitor = Monitor(self)

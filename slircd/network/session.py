@@ -46,6 +46,18 @@ log = txaio.make_logger()
 SHUNNED_MAY: Final = frozenset({"PING", "PONG", "QUIT", "PART", "OPER"})
 """What somebody who is shunned may still do."""
 
+CLOSING_S: Final = 10
+"""Seconds that a client has to read its last lines."""
+
+STRANGER_SENDQ: Final = 65_536
+"""Bytes that may wait for a client that is no user yet."""
+
+LINE_BYTES: Final = 48
+"""What a line in the receive queue takes beside its bytes."""
+
+CHEAP: Final = 50
+"""Lines that any command may cause for its one token."""
+
 MAX_LABEL: Final = 64
 """Bytes of a label (IRCv3 labeled-response)."""
 
@@ -55,9 +67,12 @@ class Session:
 
     __slots__ = (
         "_admitted",
+        "_blocked",
         "_bucket",
         "_busy",
         "_closed",
+        "_free_bucket",
+        "_handshaking",
         "_last_line",
         "_ping_timer",
         "_pinged",
@@ -98,7 +113,10 @@ class Session:
         "uid",
     )
 
-    def __init__(self, server: IRCServer, transport: Any, listener: ListenerInfo | None) -> None:
+    def __init__(
+        self, server: IRCServer, transport: Any, listener: ListenerInfo | None, *, handshaking: bool = False
+    ) -> None:
+        """`handshaking` says that TLS has only begun: `handshake_completed` will be called."""
         self.server = server
         self.transport = transport
         self.listener = listener
@@ -158,6 +176,11 @@ class Session:
         self._wakeup: IDelayedCall | None = None
         flood = server.config.flood
         self._bucket = Bucket(flood.burst, flood.rate_per_s, now)
+        self._free_bucket: Bucket | None = None
+        """That of PING and PONG, once the client has sent one."""
+        self._handshaking = handshaking
+        self._blocked = False
+        """Whether the client does not read what it is sent, and so is not read either."""
         self._queue: deque[bytes] = deque()
         self._queue_bytes = 0
         self._busy = False
@@ -166,8 +189,9 @@ class Session:
             server.gate,
             server.flusher,
             transport,
-            limit=server.config.limits.sendq_bytes,
+            limit=min(server.config.limits.sendq_bytes, STRANGER_SENDQ),
             on_overflow=self._sendq_exceeded,
+            on_blocked=self._output_blocked,
         )
 
     # --- who ------------------------------------------------------------------------------------------------------
@@ -209,14 +233,26 @@ class Session:
         """Admit the connection or turn it away, and give it its time to register."""
         server = self.server
         server.sessions[self] = None
-        server.strangers.add(self)
         server.connections += 1
         if not self.gateway and not self.admit():
             return
+        server.strangers.add(self)
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
-        self._ping_timer = server.timers.call_later(server.config.timeouts.registration_s, self._registration_timeout)
+        timeouts = server.config.timeouts
+        if self._handshaking:
+            self._ping_timer = server.timers.call_later(timeouts.handshake_s, self._handshake_timeout)
+        else:
+            self._ping_timer = server.timers.call_later(timeouts.registration_s, self._registration_timeout)
+
+    def handshake_completed(self) -> None:
+        """TLS is there: the time to register begins."""
+        self._handshaking = False
+        if not self._closed and not self.is_registered:
+            self._cancel_ping()
+            seconds = self.server.config.timeouts.registration_s
+            self._ping_timer = self.server.timers.call_later(seconds, self._registration_timeout)
 
     def admit(self) -> bool:
         """Whether the client's address may connect; it is told, and closed, if not."""
@@ -233,7 +269,11 @@ class Session:
         if refusal is not None:
             server.measures.refused[reason] += 1
             server.bans.notify("f", f"refused {self.address}: {refusal}")
-            self.close(refusal)
+            if self._handshaking and server.refusals.take(server.reactor.seconds()) > 0.0:
+                # To say why costs a TLS handshake, which is what a flood of connections is after.
+                self._end_now(refusal)
+            else:
+                self.close(refusal)
             return False
         if server.blocklists is not None and self.address:
             self.blocklisted = server.blocklists.check(self.address)
@@ -258,10 +298,24 @@ class Session:
             self.server.measures.cut["registration"] += 1
             self.close("Registration timed out")
 
+    def _handshake_timeout(self) -> None:
+        self._ping_timer = None
+        self.server.measures.cut["handshake"] += 1
+        self._end_now("TLS handshake timed out")
+
+    def make_room(self) -> None:
+        """Too many connections are no users yet, and this one has been one for the longest time."""
+        self.server.measures.cut["registration"] += 1
+        if self._handshaking:
+            self._end_now("Too many connections")
+        else:
+            self.close("Too many connections are registering, and yours was the slowest")
+
     def registered_as(self, uid: str) -> None:
         """The client is the user `uid` from now on."""
         self.uid = uid
         self.registration = None
+        self.outbox.limit = self.server.config.limits.sendq_bytes
         self.server.strangers.discard(self)
         self._cancel_ping()
         self._arm_ping(self.server.config.timeouts.ping_interval_s)
@@ -280,6 +334,9 @@ class Session:
             self.send(Line(farewell, timestamp=self.server.timestamp()))
         host = self.address or "unix"
         self.send(Line(f"ERROR :Closing Link: {host} ({reason})"))
+        self._cancel_ping()
+        # A client that does not read, or does not answer the end of TLS, would keep its connection for ever.
+        self._ping_timer = self.server.timers.call_later(CLOSING_S, self.abort)
         self.outbox.close()
 
     def connection_lost(self, reason: str) -> None:
@@ -326,12 +383,16 @@ class Session:
 
     def _cut(self, reason: str) -> None:
         if not self._closed:
-            self._closed = True
-            self.server.strangers.discard(self)
             self.server.measures.cut["sendq"] += 1
-            self.outbox.discard()
             self.server.bans.notify("f", f"cut {self.display_nick} ({self.address}): {reason}")
-            self._leave(reason)
+            self._end_now(reason)
+
+    def _end_now(self, reason: str) -> None:
+        """End the session without a word to the client."""
+        self._closed = True
+        self.server.strangers.discard(self)
+        self.outbox.discard()
+        self._leave(reason)
         self.abort()
 
     def abort(self) -> None:
@@ -343,8 +404,16 @@ class Session:
 
     def pause(self, paused: bool) -> None:
         """Do not read from the client, or read again."""
-        if not self._closed:
+        if not self._closed and not self._blocked:
             (self.transport.pauseProducing if paused else self.transport.resumeProducing)()
+
+    def _output_blocked(self, blocked: bool) -> None:
+        """Whoever does not read is not read: so nothing that a client asks for can pile up anywhere."""
+        if self._closed or self._handshaking:
+            return
+        self._blocked = blocked
+        if not self.server.log_full:
+            (self.transport.pauseProducing if blocked else self.transport.resumeProducing)()
 
     def receive(self, line: bytes) -> None:
         """Take a line from the client: run it, or queue it behind what is running or delayed."""
@@ -377,7 +446,7 @@ class Session:
 
     def _enqueue(self, line: bytes) -> None:
         self._queue.append(line)
-        self._queue_bytes += len(line)
+        self._queue_bytes += len(line) + LINE_BYTES
         if self._queue_bytes > self.server.config.limits.recvq_bytes:
             self._queue.clear()
             self.server.measures.cut["recvq"] += 1
@@ -385,11 +454,21 @@ class Session:
 
     def _delay(self, line: bytes) -> float:
         """Seconds until the bucket allows this line."""
-        if not self.server.config.flood.enabled or _is_free(line):
+        flood = self.server.config.flood
+        if not flood.enabled or (self.oper and self.server.has_privilege(self, "flood-exempt")):
             return 0.0
-        if self.oper and self.server.has_privilege(self, "flood-exempt"):
-            return 0.0
-        return self._bucket.take(self.server.reactor.seconds())
+        now = self.server.reactor.seconds()
+        if not _is_free(line):
+            return self._bucket.take(now)
+        if self._free_bucket is None:
+            self._free_bucket = Bucket(flood.burst, flood.rate_per_s, now)
+        return self._free_bucket.take(now)
+
+    def _charge(self, work: int) -> None:
+        """A command has caused so many lines, or as much work as these: that is more than one token's worth."""
+        flood = self.server.config.flood
+        if flood.enabled:
+            self._bucket.spend(work / flood.lines_per_token)
 
     def _sleep(self, seconds: float) -> None:
         self._wakeup = self.server.reactor.callLater(seconds, self._wake)
@@ -407,7 +486,7 @@ class Session:
                     self._sleep(delay)
                 return
             self._queue.popleft()
-            self._queue_bytes -= len(line)
+            self._queue_bytes -= len(line) + LINE_BYTES
             self._run(line)
 
     # --- running a command ----------------------------------------------------------------------------------------
@@ -454,6 +533,8 @@ class Session:
             self._failed(context, error)
         if context.label is not None:
             context.finish()
+        if context.work > CHEAP:
+            self._charge(context.work)
 
     def _is_shunned(self) -> bool:
         user = self.server.state.users.get(self.uid)
@@ -472,6 +553,8 @@ class Session:
         self._busy = False
         self.server.measures.took(command, perf_counter() - started)
         context.finish()
+        if context.work > CHEAP:
+            self._charge(context.work)
         if self._queue:
             self._drain()
 
@@ -557,7 +640,7 @@ def _address(transport: Any) -> str:
 
 
 def _is_free(line: bytes) -> bool:
-    """PING and PONG cost nothing, so that a client that is delayed does not time out."""
+    """PING and PONG have a bucket of their own, so that a client that is delayed does not time out."""
     if line[:1] == b"@":
         line = line[line.find(b" ") + 1 :].lstrip(b" ")
     return line[:5].upper() in (b"PING ", b"PONG ")

@@ -25,3 +25,10 @@ class Bucket:
             self._tokens -= 1.0
             return 0.0
         return (1.0 - self._tokens) / self._rate
+
+    def spend(self, tokens: float) -> None:
+        """Take tokens that may not be there: who caused much work waits until they have come in.
+
+        The debt is never more than twice the burst, so that nobody is mute for long.
+        """
+        self._tokens = max(self._tokens - tokens, -2.0 * self._burst)

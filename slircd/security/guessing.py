@@ -6,7 +6,6 @@ are known from earlier log-ins of this run.  Nothing here is state: a restart fo
 
 from __future__ import annotations
 
-from collections import deque
 from ipaddress import ip_address, ip_network
 from typing import Final
 
@@ -25,7 +24,7 @@ class Guessing:
     def __init__(self, clock: IReactorTime, *, per_address: int, per_account: int, window_s: float) -> None:
         """At most so many failures of a block of addresses, and for an account by strangers, within `window_s`."""
         self._clock = clock
-        self._failures: dict[str, deque[float]] = {}
+        self._failures: dict[str, list[float]] = {}
         self._known: dict[tuple[str, str], None] = {}
         self.configure(per_address=per_address, per_account=per_account, window_s=window_s)
 
@@ -62,14 +61,17 @@ class Guessing:
         if times is None:
             return 0
         oldest = self._clock.seconds() - self._window_s
-        while times and times[0] <= oldest:
-            times.popleft()
+        if times[0] <= oldest:
+            times[:] = [moment for moment in times if moment > oldest]
         if not times:
             del self._failures[key]
         return len(times)
 
     def _count(self, key: str) -> None:
-        self._failures.setdefault(key, deque(maxlen=MAX_FAILURES)).append(self._clock.seconds())
+        times = self._failures.setdefault(key, [])
+        times.append(self._clock.seconds())
+        if len(times) > MAX_FAILURES:
+            del times[0]
         if len(self._failures) > MAX_TRACKED:
             del self._failures[next(iter(self._failures))]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IReactorTime
 
 if TYPE_CHECKING:
     from slircd.config.sections import Throttle
+
+
+MAX_TRACKED: Final = 100_000
+"""Blocks whose attempts are remembered; the oldest are forgotten."""
 
 
 class ConnectionThrottle:
@@ -20,7 +23,7 @@ class ConnectionThrottle:
         """`max_clients` is the most connections of all blocks together."""
         self._clock = clock
         self._open: dict[str, int] = {}
-        self._attempts: dict[str, deque[float]] = {}
+        self._attempts: dict[str, list[float]] = {}
         self._swept = clock.seconds()
         self.total = 0
         self.configure(config, max_clients)
@@ -80,18 +83,20 @@ class ConnectionThrottle:
     def _count_attempt(self, block: str) -> int:
         now = self._clock.seconds()
         self._sweep(now)
-        recent = self._attempts.setdefault(block, deque())
+        recent = self._attempts.setdefault(block, [])
+        if len(self._attempts) > MAX_TRACKED:
+            del self._attempts[next(iter(self._attempts))]
         self._forget_old(recent, now)
-        recent.append(now)
         # More than the limit need not be remembered: attempts that are refused must not keep a block out for ever.
-        if len(recent) > self._config.attempts:
-            recent.pop()
+        if len(recent) >= self._config.attempts:
             return self._config.attempts + 1
+        recent.append(now)
         return len(recent)
 
-    def _forget_old(self, recent: deque[float], now: float) -> None:
-        while recent and recent[0] <= now - self._config.window_s:
-            recent.popleft()
+    def _forget_old(self, recent: list[float], now: float) -> None:
+        oldest = now - self._config.window_s
+        if recent and recent[0] <= oldest:
+            recent[:] = [moment for moment in recent if moment > oldest]
 
     def _sweep(self, now: float) -> None:
         """Once per window, forget the blocks that were quiet during it."""

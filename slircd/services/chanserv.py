@@ -457,6 +457,8 @@ async def restore(ctx: ServiceContext, name: str, time: str, confirm: str = "") 
         return
     for words in changes:
         ctx.reply(words)
+    for known in [known for known, (_, until) in pending.items() if until < now_s]:
+        del pending[known]
     pending[asked] = (at, now_s + CONFIRM_S)
     ctx.reply(f"To do that within {CONFIRM_S // 60} minutes: RESTORE {found.channel} {time} CONFIRM")
 

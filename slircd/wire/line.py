@@ -7,10 +7,13 @@ message to a thousand clients costs a handful of encodings and a thousand list a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from slircd.wire.capabilities import ACCOUNT_TAG, MESSAGE_TAGS, RAW_BYTES, SERVER_TIME, TAGGING
 from slircd.wire.encoding import MARK, replace, restore
 from slircd.wire.message import MAX_BODY, format_tags, truncate_utf8
+
+_ENDS: Final = str.maketrans("\0\r\n", "   ")
 
 
 def server_time(timestamp: str) -> str:
@@ -59,9 +62,13 @@ class Line:
 
     def encoded_with(self, caps: int, extra: Mapping[str, str] | None) -> bytes:
         """As `encoded`, with tags of this one recipient (label, batch) in front; not cached."""
-        body = _bytes_of(self.body, caps)
+        text = self.body
+        # Whoever makes a line has checked what is in it.  Should one not have, the text stays in its line all the same.
+        if "\n" in text or "\r" in text or "\0" in text:
+            text = text.translate(_ENDS)
+        body = _bytes_of(text, caps)
         if len(body) > MAX_BODY - 2:
-            body = _bytes_of(truncate_utf8(self.body, MAX_BODY - 2), caps)
+            body = _bytes_of(truncate_utf8(text, MAX_BODY - 2), caps)
         if not (caps or extra or self.server_tags):
             return body + b"\r\n"
         tags = dict(self.server_tags) if self.server_tags else {}

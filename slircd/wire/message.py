@@ -33,7 +33,7 @@ _COMMAND: Final = re.compile(r"[!-9;-~][!-~]*", re.ASCII)
 _MAY_BE_LONG: Final = re.compile(rb"(?:REGISTER|PASS|OPER) ", re.IGNORECASE)
 _TAG_KEY: Final = re.compile(r"\+?(?:[A-Za-z0-9.-]+/)?[A-Za-z0-9-]+", re.ASCII)
 _ESCAPED: Final = re.compile(r"\\(.?)", re.DOTALL)
-_TO_ESCAPE: Final = str.maketrans({";": "\\:", " ": "\\s", "\\": "\\\\", "\r": "\\r", "\n": "\\n"})
+_TO_ESCAPE: Final = str.maketrans({";": "\\:", " ": "\\s", "\\": "\\\\", "\r": "\\r", "\n": "\\n", "\0": None})
 _UNESCAPE: Final = {":": ";", "s": " ", "\\": "\\", "r": "\r", "n": "\n"}
 
 
@@ -84,6 +84,8 @@ def parse(line: bytes, decode: Callable[[bytes], str] = bytes.decode) -> Message
         raise LineTooLong
     try:
         if raw:
+            if b"\0" in raw or b"\r" in raw:
+                raise MalformedLine("a line cannot contain NUL or CR")
             tags = parse_tags(decode(raw[1:]))
         text = decode(line)
     except UnicodeDecodeError:

@@ -161,6 +161,10 @@ USER_MODES: Final = ModeTable(
 )
 
 
+MAX_WRONG: Final = 10
+"""Letters of one mode string that are answered as unknown, or as without their parameter."""
+
+
 def parse_changes(words: Sequence[str], table: ModeTable) -> Parsed:
     """What `words` (a mode string and its parameters) ask for; nothing is an exception here.
 
@@ -177,7 +181,7 @@ def parse_changes(words: Sequence[str], table: ModeTable) -> Parsed:
             continue
         kind = table.kinds.get(letter)
         if kind is None:
-            parsed.unknown.append(letter)
+            _note(parsed.unknown, letter)
         elif kind is Kind.FLAG or (kind is Kind.SETTING and sign == "-"):
             parsed.changes.append(Change(sign, letter))
         else:
@@ -194,7 +198,13 @@ def _take_param(parsed: Parsed, kind: Kind, sign: str, letter: str, param: str |
     elif kind is Kind.KEY and sign == "-":
         parsed.changes.append(Change(sign, letter, "*"))
     else:
-        parsed.missing.append(letter)
+        _note(parsed.missing, letter)
+
+
+def _note(letters: list[str], letter: str) -> None:
+    """Each is answered once, and no line of nonsense is answered with hundreds."""
+    if letter not in letters and len(letters) < MAX_WRONG:
+        letters.append(letter)
 
 
 def format_changes(changes: Iterable[Change], max_modes: int, max_bytes: int) -> Iterator[tuple[str, ...]]:

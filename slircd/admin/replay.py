@@ -142,9 +142,10 @@ def _may_be_kept(call: Call, at: str) -> None:
 
 def snapshot(reader: LogReader, *, at: str, section: str | None, show_keys: bool) -> bytes:
     """The document of a moment, or one part of it."""
-    document = StateReconstructor(reader).reconstruct_at(at, show_keys=show_keys)
+    reconstructor = StateReconstructor(reader)
     if section is None:
-        return msgspec.json.encode(document) + b"\n"
+        return reconstructor.encoded_at(at, show_keys=show_keys) + b"\n"
+    document = reconstructor.reconstruct_at(at, show_keys=show_keys, sections=(section,))
     part = {
         "version": document.version,
         "at": document.at,

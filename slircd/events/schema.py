@@ -63,7 +63,7 @@ CHECKPOINTS: Final = Table(
     Column("state", LargeBinary, nullable=False),
 )
 """States after some events (events.checkpoints): `kind` is checkpoint or base, `version` that of the snapshot, `digest`
-the state's, `checksum` the SHA-256 of `state`, which is zlib-compressed MessagePack."""
+the state's, `checksum` the SHA-256 of `state`, which is compressed MessagePack."""
 
 ADMIN_TOKENS: Final = Table(
     "admin_tokens",

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NoReturn
 
 import click
@@ -27,14 +27,16 @@ from slircd.events.row import Row
 from slircd.replay.against import CannotCompare, compare
 from slircd.replay.blame import blame_channel
 from slircd.replay.diff import diff_states
-from slircd.replay.document import ServerSnapshot, narrow_to_channel, narrow_to_user, to_document
+from slircd.replay.document import ServerSnapshot, channel_document, to_document, user_document
 from slircd.replay.profile import Profile
 from slircd.replay.progress import Progress
 from slircd.replay.public import shown_event
-from slircd.replay.reconstructor import BeforeTheLog, Damaged, StateReconstructor, casemap_at
+from slircd.replay.reconstructor import BeforeTheLog, Damaged, Phase, StateReconstructor, casemap_at
 from slircd.replay.schema import json_schema
 from slircd.replay.verify import OutOfOrder, verify
 from slircd.state.describe import tell
+from slircd.state.feed import without_gc
+from slircd.state.model import ServerState
 
 NO_DATABASE: Final = 3
 DIFFERS: Final = 7
@@ -123,6 +125,7 @@ class _Command:
         self._skip: bool = options["skip_damaged"]
         self._skipped: dict[int, None] = {}
         self._profile = Profile() if options["profile"] else None
+        self._phase: Phase = self._profile.phase if self._profile is not None else nullcontext
         self._check()
 
     def _check(self) -> None:
@@ -160,7 +163,9 @@ class _Command:
             elif self._options["between"] is not None:
                 self._between(reader)
             else:
-                self._at(reader)
+                # State and document go with the process, so nothing of them is worth looking for.
+                with without_gc():
+                    self._at(reader)
         if self._profile is not None:
             for line in self._profile.lines():
                 click.echo(line, err=True)
@@ -178,11 +183,8 @@ class _Command:
         name = self._options["channel"] or self._options["user"]
         if name is not None and not (document.channels or document.users):
             _warn(f"there was no {'channel' if self._options['channel'] else 'user'} {name} at {at}")
-        if self._profile is None:
+        with self._phase("print"):
             _print(document)
-        else:
-            with self._profile.phase("print"):
-                _print(document)
 
     def _snapshot(self, reader: LogReader, at: str) -> ServerSnapshot:
         """The document of a moment, narrowed to what was asked for."""
@@ -191,28 +193,33 @@ class _Command:
                 reader,
                 skip_damaged=self._skip,
                 each=progress.each,
-                phase=self._profile.phase if self._profile is not None else None,
+                phase=self._phase,
                 into=self._profile.into if self._profile is not None else None,
             )
             state = reconstructor.state_at(at)
         for text in reconstructor.ignored:
             _warn(text)
         self._skipped.update(dict.fromkeys(reconstructor.skipped))
-        document = to_document(state, at, reconstructor.last_id, show_keys=self._options["show_keys"])
+        with self._phase("make the document"):
+            return self._document(state, at, reconstructor.last_id)
+
+    def _document(self, state: ServerState, at: str, last_id: int) -> ServerSnapshot:
+        show_keys: bool = self._options["show_keys"]
         if self._options["channel"] is not None:
-            return narrow_to_channel(document, self._options["channel"], state.fold)
+            return channel_document(state, at, last_id, self._options["channel"], show_keys=show_keys)
         if self._options["user"] is not None:
-            return narrow_to_user(document, self._options["user"], state.fold)
-        return document
+            return user_document(state, at, last_id, self._options["user"])
+        return to_document(state, at, last_id, show_keys=show_keys)
 
     # --- between two ----------------------------------------------------------------------------------------------
 
     def _between(self, reader: LogReader) -> None:
         start, end = self._options["between"]
-        before, after = self._snapshot(reader, start), self._snapshot(reader, end)
-        if not self._options["human"]:
-            _print(diff_states(before, after))
-            return
+        with without_gc():
+            before, after = self._snapshot(reader, start), self._snapshot(reader, end)
+            if not self._options["human"]:
+                _print(diff_states(before, after))
+                return
         uids = {user.uid for document in (before, after) for user in document.users}
         fold = casemap_at(reader, end).fold
         target = fold(self._options["channel"]) if self._options["channel"] is not None else None

@@ -5,19 +5,21 @@ Equal questions give equal bytes: everything is sorted, nothing of the present i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Collection, Iterator
+from typing import Final, TypeVar
 
 import msgspec
 
 from slircd.state.describe import MASKED, shown_setting
 from slircd.state.feed import without_gc
-from slircd.state.model import Account, Channel, Filter, NetworkBan, ServerState, User
+from slircd.state.model import Account, Channel, Filter, NetworkBan, Registration, ServerState, User
 
 VERSION: Final = 1
 
+T = TypeVar("T")
 
-class Position(msgspec.Struct, kw_only=True):
+
+class Position(msgspec.Struct, kw_only=True, gc=False):
     """Where in the log the moment is: the last event that counts."""
 
     id: int
@@ -25,7 +27,7 @@ class Position(msgspec.Struct, kw_only=True):
     timestamp: str
 
 
-class UserView(msgspec.Struct, kw_only=True):
+class UserView(msgspec.Struct, kw_only=True, gc=False):
     """A user who was online."""
 
     uid: str
@@ -82,7 +84,7 @@ class AccessView(msgspec.Struct, kw_only=True, gc=False):
     reason: str
 
 
-class RegistrationView(msgspec.Struct, kw_only=True):
+class RegistrationView(msgspec.Struct, kw_only=True, gc=False):
     """A channel's registration."""
 
     founder: str
@@ -91,7 +93,7 @@ class RegistrationView(msgspec.Struct, kw_only=True):
     access: list[AccessView]
 
 
-class ChannelView(msgspec.Struct, kw_only=True):
+class ChannelView(msgspec.Struct, kw_only=True, gc=False):
     """A channel."""
 
     name: str
@@ -109,7 +111,7 @@ class ChannelView(msgspec.Struct, kw_only=True):
     registration: RegistrationView | None
 
 
-class AccountView(msgspec.Struct, kw_only=True):
+class AccountView(msgspec.Struct, kw_only=True, gc=False):
     """A registered account."""
 
     name: str
@@ -141,14 +143,14 @@ class FilterView(msgspec.Struct, kw_only=True, gc=False):
     set_at: str
 
 
-class PluginView(msgspec.Struct, kw_only=True):
+class PluginView(msgspec.Struct, kw_only=True, gc=False):
     """What a plugin had stored: keys and their values, as JSON."""
 
     plugin: str
     storage: dict[str, str]
 
 
-class ServerSnapshot(msgspec.Struct, kw_only=True):
+class ServerSnapshot(msgspec.Struct, kw_only=True, gc=False):
     """The server at a moment."""
 
     version: int = VERSION
@@ -163,25 +165,75 @@ class ServerSnapshot(msgspec.Struct, kw_only=True):
     plugins: list[PluginView]
 
 
-def to_document(state: ServerState, at: str, position_id: int, *, show_keys: bool = False) -> ServerSnapshot:
-    """A state as a document."""
+SECTIONS: Final = ("users", "channels", "accounts", "bans", "filters", "plugins")
+"""The lists of a document.  Making them takes longer than replaying what led there, so only those asked for are made."""
+
+
+def to_document(
+    state: ServerState,
+    at: str,
+    position_id: int,
+    *,
+    show_keys: bool = False,
+    sections: Collection[str] = SECTIONS,
+) -> ServerSnapshot:
+    """A state as a document; lists that are not among `sections` stay empty."""
+    document = _head(state, at, position_id)
     with without_gc():
-        return _document(state, at, position_id, show_keys)
+        if "users" in sections:
+            document.users = [user_view(state, user) for user in _by_key(state.users)]
+        if "channels" in sections:
+            document.channels = [channel_view(state, each, show_keys=show_keys) for each in _by_key(state.channels)]
+        if "accounts" in sections:
+            document.accounts = [account_view(account) for account in _by_key(state.accounts)]
+        if "bans" in sections:
+            document.bans = ban_views(state)
+        if "filters" in sections:
+            document.filters = [filter_view(each) for each in _by_key(state.filters)]
+        if "plugins" in sections:
+            document.plugins = [
+                PluginView(plugin=name, storage=_sorted(kept)) for name, kept in sorted(state.storage.items())
+            ]
+    return document
 
 
-def _document(state: ServerState, at: str, position_id: int, show_keys: bool) -> ServerSnapshot:
-    return ServerSnapshot(
-        at=at,
-        position=Position(id=position_id, sequence=state.sequence, timestamp=state.timestamp),
-        users=[user_view(state, user) for _, user in sorted(state.users.items())],
-        channels=[channel_view(state, channel, show_keys=show_keys) for _, channel in sorted(state.channels.items())],
-        accounts=[account_view(account) for _, account in sorted(state.accounts.items())],
-        bans=ban_views(state),
-        filters=[filter_view(each) for _, each in sorted(state.filters.items())],
-        plugins=[
-            PluginView(plugin=name, storage=dict(sorted(kept.items()))) for name, kept in sorted(state.storage.items())
-        ],
-    )
+def channel_document(
+    state: ServerState, at: str, position_id: int, name: str, *, show_keys: bool = False
+) -> ServerSnapshot:
+    """A document with one channel, if there was one of this name, and nothing else that there is."""
+    document = _head(state, at, position_id)
+    channel = state.channel_by_name(name)
+    if channel is not None:
+        document.channels = [channel_view(state, channel, show_keys=show_keys)]
+    return document
+
+
+def user_document(state: ServerState, at: str, position_id: int, name: str) -> ServerSnapshot:
+    """A document with the users of a nick, UID or account, and nothing else that there is."""
+    document = _head(state, at, position_id)
+    key = state.fold(name)
+    found = {user.uid for user in state.users_of_account(key)}
+    found.update(uid for uid in state.users if state.fold(uid) == key)
+    holder = state.user_by_nick(name)
+    if holder is not None:
+        found.add(holder.uid)
+    document.users = [user_view(state, state.users[uid]) for uid in sorted(found)]
+    return document
+
+
+def _head(state: ServerState, at: str, position_id: int) -> ServerSnapshot:
+    position = Position(id=position_id, sequence=state.sequence, timestamp=state.timestamp)
+    return ServerSnapshot(at=at, position=position, users=[], channels=[], accounts=[], bans=[], filters=[], plugins=[])
+
+
+def _by_key(table: dict[str, T]) -> Iterator[T]:
+    """The values in the order of their keys; sorting pairs would compare each key twice."""
+    return map(table.__getitem__, sorted(table))
+
+
+def _sorted(table: dict[str, T]) -> dict[str, T]:
+    """A copy in the order of its keys; most tables are empty, and then this costs next to nothing."""
+    return {key: table[key] for key in sorted(table)} if table else {}
 
 
 def user_view(state: ServerState, user: User) -> UserView:
@@ -202,7 +254,7 @@ def user_view(state: ServerState, user: User) -> UserView:
         always_on=user.always_on,
         connected_at=user.connected_at,
         channels=sorted(state.channels[key].name for key in state.memberships[user.uid]),
-        metadata=dict(sorted(user.metadata.items())),
+        metadata=_sorted(user.metadata),
     )
 
 
@@ -214,13 +266,13 @@ def account_view(account: Account) -> AccountView:
         verified=account.verified,
         nicks=sorted(account.nicks.values()),
         certificates=len(account.certfps),
-        settings=dict(sorted(account.settings.items())),
+        settings=_sorted(account.settings),
     )
 
 
 def ban_views(state: ServerState) -> list[BanView]:
     """The network bans of a document."""
-    return [ban_view(kind, ban) for kind, bans in sorted(state.bans.items()) for _, ban in sorted(bans.items())]
+    return [ban_view(kind, ban) for kind, bans in sorted(state.bans.items()) for ban in _by_key(bans)]
 
 
 def ban_view(kind: str, ban: NetworkBan) -> BanView:
@@ -239,63 +291,43 @@ def filter_view(found: Filter) -> FilterView:
 
 def channel_view(state: ServerState, channel: Channel, *, show_keys: bool = False) -> ChannelView:
     """One channel of a document; its key is masked unless `show_keys`."""
-    registration = channel.registration
-    params = dict(sorted(channel.params.items()))
+    params = _sorted(channel.params)
     if "k" in params and not show_keys:
         params["k"] = MASKED
+    topic, registration, users = channel.topic, channel.registration, state.users
     return ChannelView(
         name=channel.name,
         former_names=[name.key for name in channel.former],
         created_at=channel.created_at,
-        topic=TopicView(text=channel.topic.text, set_by=channel.topic.set_by, set_at=channel.topic.set_at)
-        if channel.topic is not None
-        else None,
+        topic=None if topic is None else TopicView(text=topic.text, set_by=topic.set_by, set_at=topic.set_at),
         modes="".join(sorted(channel.flags)),
         params=params,
         lists={
             mode: [
                 EntryView(mask=item.mask, set_by=item.set_by, set_at=item.set_at, expires=item.expires)
-                for _, item in sorted(entries.items())
+                for item in _by_key(channel.lists[mode])
             ]
-            for mode, entries in sorted(channel.lists.items())
+            for mode in sorted(channel.lists)
         },
         members=[
-            MemberView(uid=uid, nick=state.users[uid].nick, prefixes=modes)
-            for uid, modes in sorted(channel.members.items())
+            MemberView(uid=uid, nick=users[uid].nick, prefixes=channel.members[uid]) for uid in sorted(channel.members)
         ],
-        invited=sorted(state.users[uid].nick for uid in channel.invites),
-        metadata=dict(sorted(channel.metadata.items())),
-        registration=None
-        if registration is None
-        else RegistrationView(
-            founder=registration.founder,
-            registered_at=registration.registered_at,
-            settings={
-                setting: value if show_keys else shown_setting(setting, value)
-                for setting, value in sorted(registration.settings.items())
-            },
-            access=[
-                AccessView(
-                    entry=item.entry, flags=item.flags, set_by=item.set_by, set_at=item.set_at, reason=item.reason
-                )
-                for _, item in sorted(registration.access.items())
-            ],
-        ),
+        invited=sorted(users[uid].nick for uid in channel.invites),
+        metadata=_sorted(channel.metadata),
+        registration=None if registration is None else _registration_view(registration, show_keys),
     )
 
 
-def narrow_to_channel(document: ServerSnapshot, name: str, fold: Callable[[str], str]) -> ServerSnapshot:
-    """The document with one channel, and nothing else that there is."""
-    found = [each for each in document.channels if fold(each.name) == fold(name)]
-    return msgspec.structs.replace(document, users=[], channels=found, accounts=[], bans=[], filters=[], plugins=[])
-
-
-def narrow_to_user(document: ServerSnapshot, name: str, fold: Callable[[str], str]) -> ServerSnapshot:
-    """The document with the users of a nick, UID or account, and nothing else that there is."""
-    key = fold(name)
-    found = [
-        each
-        for each in document.users
-        if key in (fold(each.nick), fold(each.uid)) or (each.account is not None and fold(each.account) == key)
-    ]
-    return msgspec.structs.replace(document, users=found, channels=[], accounts=[], bans=[], filters=[], plugins=[])
+def _registration_view(registration: Registration, show_keys: bool) -> RegistrationView:
+    settings = _sorted(registration.settings)
+    if not show_keys:
+        settings = {setting: shown_setting(setting, value) for setting, value in settings.items()}
+    return RegistrationView(
+        founder=registration.founder,
+        registered_at=registration.registered_at,
+        settings=settings,
+        access=[
+            AccessView(entry=item.entry, flags=item.flags, set_by=item.set_by, set_at=item.set_at, reason=item.reason)
+            for item in _by_key(registration.access)
+        ],
+    )

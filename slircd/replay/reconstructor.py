@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from slircd.events.checkpoints import BeforeHorizon
 from slircd.events.codec import DecodeError, decode_event
 from slircd.events.interface import Start
 from slircd.events.reader import LogReader
 from slircd.events.types import Event, ServerStart
-from slircd.replay.document import ServerSnapshot, to_document
+from slircd.replay.document import SECTIONS, ServerSnapshot, to_document
 from slircd.state.apply import Stamp, apply
 from slircd.state.feed import Damaged, feed, without_gc
 from slircd.state.model import ServerState
@@ -125,6 +127,10 @@ class StateReconstructor:
         Raises BeforeTheLog, Damaged, or DamagedBase.  While retention removes or rewrites events, what was read before
         and what behind such a step do not fit together; then it is read again.
         """
+        with without_gc():
+            return self._state_at(timestamp)
+
+    def _state_at(self, timestamp: str) -> ServerState:
         for left in reversed(range(TRIES)):
             before = self._reader.generation()
             try:
@@ -141,7 +147,7 @@ class StateReconstructor:
     def _read(self, timestamp: str) -> ServerState:
         with self._phase("find the moment"):
             head = self._reader.head_at(timestamp)
-        with self._phase("load a checkpoint"), without_gc():
+        with self._phase("load a checkpoint"):
             start = self._start(timestamp)
         if not head.id and not start.position.id:
             first = self._reader.first()
@@ -162,10 +168,22 @@ class StateReconstructor:
         except BeforeHorizon as error:
             raise BeforeTheLog(str(error)) from None
 
-    def reconstruct_at(self, timestamp: str, *, show_keys: bool = False) -> ServerSnapshot:
-        """The server at a moment, as a document."""
-        state = self.state_at(timestamp)
-        return to_document(state, timestamp, self.last_id, show_keys=show_keys)
+    def reconstruct_at(
+        self, timestamp: str, *, show_keys: bool = False, sections: Collection[str] = SECTIONS
+    ) -> ServerSnapshot:
+        """The server at a moment, as a document; lists that are not among `sections` stay empty.  Raises as state_at."""
+        with without_gc():
+            state = self.state_at(timestamp)
+            return to_document(state, timestamp, self.last_id, show_keys=show_keys, sections=sections)
+
+    def encoded_at(self, timestamp: str, *, show_keys: bool = False) -> bytes:
+        """The document of a moment as JSON.  Raises as state_at."""
+        with without_gc():
+            # A call of its own, so that state and document are gone before the cycle collector may walk over them.
+            return self._encoded_at(timestamp, show_keys)
+
+    def _encoded_at(self, timestamp: str, show_keys: bool) -> bytes:
+        return msgspec.json.encode(self.reconstruct_at(timestamp, show_keys=show_keys))
 
 
 def casemap_at(reader: LogReader, until: str | None = None) -> CaseMap:

@@ -107,7 +107,7 @@ def make_base(place: Workplace, horizon: int, progress: Progress = quiet) -> che
         _feed(state, reader, start.position.id, horizon, progress)
         packed = checkpoints.pack(state, horizon, kind=checkpoints.BASE)
         try:
-            restored = decode_snapshot(checkpoints.unpack(packed), packed.version)
+            restored = decode_snapshot(checkpoints.unpack(packed.state), packed.version)
         except SnapshotError as error:
             raise NotVerified(f"the base at event {horizon} cannot be read back: {error}") from None
         _compare(digest(restored), packed.digest, horizon)

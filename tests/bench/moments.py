@@ -15,8 +15,6 @@ import time
 from random import Random
 from typing import Any
 
-import msgspec
-
 from slircd.events import checkpoints
 from slircd.events.clock import format_timestamp, parse_timestamp
 from slircd.events.migrate import ensure_schema
@@ -63,20 +61,19 @@ def measure(location: str, count: int, seed: int) -> dict[str, Any]:
         events = reader.head().id
     wall_ms: list[float] = []
     cpu_ms: list[float] = []
-    users: list[int] = []
+    sizes: list[int] = []
     for _ in range(count):
         moment = format_timestamp(rng.uniform(first, last))
         began, began_cpu = time.perf_counter(), time.process_time()
         with LogReader(location) as reader:
-            document = StateReconstructor(reader).reconstruct_at(moment)
-        msgspec.json.encode(document)
+            document = StateReconstructor(reader).encoded_at(moment)
         wall_ms.append((time.perf_counter() - began) * 1000)
         cpu_ms.append((time.process_time() - began_cpu) * 1000)
-        users.append(len(document.users))
+        sizes.append(len(document))
     return {
         "events": events,
         "moments": count,
-        "users_mean": round(statistics.mean(users)),
+        "document_bytes_mean": round(statistics.mean(sizes)),
         "wall_ms": percentiles(wall_ms),
         "cpu_ms": percentiles(cpu_ms),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -11,7 +12,17 @@ import pytest
 from sqlalchemy import Connection, create_engine, delete, insert, select, update
 
 from slircd.events import checkpoints
-from slircd.events.checkpoints import BASE, BeforeHorizon, Checkpoint, DamagedBase, find, newest, pack, write
+from slircd.events.checkpoints import (
+    BASE,
+    ZSTANDARD,
+    BeforeHorizon,
+    Checkpoint,
+    DamagedBase,
+    find,
+    newest,
+    pack,
+    write,
+)
 from slircd.events.reader import LogReader
 from slircd.events.row import Row
 from slircd.events.schema import CHECKPOINTS, EVENTS
@@ -97,13 +108,14 @@ def test_written_and_found(connection: Connection) -> None:
     assert len(list(find(connection))) == 3
 
 
-@pytest.mark.parametrize("how", ["bytes", "cut", "version", "foreign", "beyond", "other"])
+@pytest.mark.parametrize("how", ["bytes", "cut", "frame", "version", "foreign", "beyond", "other"])
 def test_bad_ones_are_ignored(connection: Connection, how: str) -> None:
     """One that is damaged, of another version or of another history is passed over, and said to be."""
     save(connection, 20, MIDDLE)
     values: dict[str, object] = {
         "bytes": {"state": zlib.compress(b"nonsense")},
         "cut": {"state": b""},
+        "frame": {"state": ZSTANDARD + b"nonsense", "checksum": sha256(ZSTANDARD + b"nonsense").hexdigest()},
         "version": {"version": 99},
         "foreign": {"timestamp": "2020-01-01T00:00:00.000000Z"},
         "beyond": {"event_id": LAST + 10, "sequence": LAST + 10},
@@ -116,6 +128,18 @@ def test_bad_ones_are_ignored(connection: Connection, how: str) -> None:
     assert digest(start.state) == digest(state_after(20))
     assert len(ignored) == 1
     assert "is ignored" in ignored[0]
+
+
+def test_packed_by_older_versions(connection: Connection) -> None:
+    """Checkpoints that are packed as they once were are used; the base still is, so that an older slircd can begin."""
+    save(connection, MIDDLE)
+    zstd = connection.execute(select(CHECKPOINTS.c.state)).scalar_one()
+    assert bytes(zstd).startswith(ZSTANDARD)
+    old = zlib.compress(checkpoints.unpack(zstd), 1)
+    connection.execute(update(CHECKPOINTS).values(state=old, checksum=sha256(old).hexdigest()))
+    start = newest(connection)
+    assert (start.position.id, digest(start.state)) == (MIDDLE, digest(state_after(MIDDLE)))
+    assert zlib.decompress(pack(state_after(20), 20, kind=BASE).state)
 
 
 def test_pruned_event_of_a_checkpoint(connection: Connection) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from slircd.events.checkpoints import pack
 from slircd.events.reader import LogReader
 from slircd.events.row import Row
 from slircd.events.store import SQLStore
-from slircd.replay.document import to_document
+from slircd.replay.document import SECTIONS, channel_document, to_document, user_document
 from slircd.replay.reconstructor import Replayed, StateReconstructor, replay
 from slircd.replay.verify import verify
 from slircd.replay.worker import Outcome, Replay, run
@@ -154,6 +155,32 @@ def test_in_a_database(fill: Fill, rng: Random, commands: int) -> None:
             reconstructor = StateReconstructor(reader)
             document = reconstructor.reconstruct_at(row.timestamp)
             assert document == to_document(from_rows, row.timestamp, reconstructor.last_id)
+            assert reconstructor.encoded_at(row.timestamp) == msgspec.json.encode(document)
+
+
+@given(rng=RANDOM, commands=COMMANDS)
+@SETTINGS
+def test_parts_of_a_document(rng: Random, commands: int) -> None:
+    """A part that is made alone is what the whole document has in its place, and nothing else is there."""
+    state = random_world(rng, commands).state
+    whole = to_document(state, "then", 7, show_keys=True)
+    nothing = msgspec.structs.replace(whole, **{section: [] for section in SECTIONS})
+    for section in SECTIONS:
+        only = to_document(state, "then", 7, show_keys=True, sections=(section,))
+        assert only == msgspec.structs.replace(nothing, **{section: getattr(whole, section)})
+    for channel in whole.channels:
+        only = channel_document(state, "then", 7, channel.name.upper(), show_keys=True)
+        assert only == msgspec.structs.replace(nothing, channels=[channel])
+    names = {name for user in whole.users for name in (user.nick, user.uid, user.account) if name}
+    for name in names | {"nobody"}:
+        key = state.fold(name)
+        wanted = [
+            user
+            for user in whole.users
+            if key in [state.fold(each or "") for each in (user.nick, user.uid, user.account)]
+        ]
+        assert user_document(state, "then", 7, name.upper()) == msgspec.structs.replace(nothing, users=wanted)
+    assert channel_document(state, "then", 7, "#nowhere") == nothing
 
 
 @contextmanager

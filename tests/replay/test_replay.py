@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,7 +26,7 @@ from slircd.events.types import PluginStore
 from slircd.replay.cli import main
 from slircd.replay.document import to_document
 from slircd.replay.progress import bar
-from slircd.replay.reconstructor import Replayed, StateReconstructor, replay
+from slircd.replay.reconstructor import BeforeTheLog, Replayed, StateReconstructor, replay
 from slircd.replay.worker import Replay, writing_engine
 from slircd.replay.worker import run as work
 from slircd.state.snapshot import decode_snapshot, digest, encode_snapshot
@@ -97,6 +100,25 @@ def test_narrowed(incident: Path) -> None:
     nobody = run("--db", incident, "--user", "nobody")
     assert (nobody.exit_code, json.loads(nobody.stdout)["users"]) == (0, [])
     assert "there was no user nobody" in nobody.stderr
+
+
+def test_cycle_collector_rests(incident: Path) -> None:
+    """While a moment is made nothing is looked for that is not there, and then the collector is as it was."""
+    rested: list[bool] = []
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        rested.append(not gc.isenabled())
+        yield
+        rested.append(not gc.isenabled())
+
+    with LogReader(str(incident)) as reader:
+        assert json.loads(StateReconstructor(reader, phase=phase).encoded_at(at(1)))["users"]
+        assert rested == [True] * 6
+        assert gc.isenabled()
+        with pytest.raises(BeforeTheLog):
+            StateReconstructor(reader).encoded_at("2000-01-01T00:00:00.000000Z")
+        assert gc.isenabled()
 
 
 def test_names_fold_as_in_the_log(tmp_path: Path) -> None:

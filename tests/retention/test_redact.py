@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import unittest
+import zlib
 from pathlib import Path
 
 import pytest
+import zstandard
 from sqlalchemy import create_engine, inspect, text
 
 from slircd.config.sections import Keep
@@ -63,11 +65,9 @@ def everything(url: str) -> str:
 
 def unpacked(value: object) -> object:
     """What is compressed, as it was."""
-    import zlib
-
     try:
-        return zlib.decompress(bytes(value)) if isinstance(value, bytes | memoryview) else value
-    except zlib.error:
+        return checkpoints.unpack(bytes(value)) if isinstance(value, bytes | memoryview) else value
+    except (zlib.error, zstandard.ZstdError):
         return value
 
 

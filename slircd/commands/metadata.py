@@ -7,7 +7,9 @@ where it is both.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from slircd.commands.registry import Context, Phase, command
@@ -58,12 +60,16 @@ EVERYTHING: Final = "*ALL"
 AT_ONCE: Final = 200
 """Values that are sent unasked when somebody joins; more have to be asked for (SYNC)."""
 
+WINDOW_S: Final = 60
+"""Seconds in which a client may make limits.metadata_changes changes: each is an event, and told to many."""
+
 _OLD_CODES: Final = {
-    "INVALID_KEY": "KEY_INVALID",
-    "INVALID_VALUE": "VALUE_INVALID",
-    "INVALID_PARAMS": "SUBCOMMAND_INVALID",
+    "INVALID_KEY": ("KEY_INVALID", 1),
+    "INVALID_VALUE": ("VALUE_INVALID", 0),
+    "INVALID_PARAMS": ("SUBCOMMAND_INVALID", 1),
+    "LIMIT_REACHED": ("LIMIT_REACHED", 1),
 }
-"""Codes of metadata-3 and what metadata-2 calls them."""
+"""Codes of metadata-3, what metadata-2 calls them, and with how many parameters."""
 
 Send = Callable[[Line], None]
 Value = tuple[str, str, str]
@@ -202,8 +208,8 @@ def _worded(ctx: Context, error: StandardReply) -> StandardReply:
     """The error, in the words of the draft that the client knows."""
     if ctx.caps & METADATA_3 or not ctx.caps & METADATA:
         return error
-    code = _OLD_CODES.get(error.code, error.code)
-    return StandardReply("FAIL", code, *error.context, text=error.text, command="METADATA", always=True)
+    code, count = _OLD_CODES.get(error.code, (error.code, len(error.context)))
+    return StandardReply("FAIL", code, *error.context[:count], text=error.text, command="METADATA", always=True)
 
 
 def _warn(ctx: Context, error: StandardReply) -> None:
@@ -252,6 +258,23 @@ def _list(ctx: Context, target: str, _: tuple[str, ...]) -> None:
             ctx.reply(RPL_KEYVALUE, name, key, "*", text=value)
 
 
+def _check_rate(ctx: Context, name: str, key: str) -> None:
+    """Raise RATE_LIMITED, with the seconds until the next change is taken, or count this one."""
+    session, most = ctx.session, ctx.config.limits.metadata_changes
+    if ctx.has_privilege("flood-exempt"):
+        return
+    now = ctx.server.reactor.seconds()
+    if session.metadata_changes is None:
+        session.metadata_changes = deque()
+    recent = session.metadata_changes
+    while recent and recent[0] <= now - WINDOW_S:
+        recent.popleft()
+    if len(recent) >= most:
+        wait_s = max(1, ceil(recent[len(recent) - most] + WINDOW_S - now))
+        raise fail("RATE_LIMITED", name, key, str(wait_s), text=f"At most {most} changes a minute")
+    recent.append(now)
+
+
 async def _set(ctx: Context, target: str, params: tuple[str, ...]) -> None:
     key, value = params[0], params[1] if len(params) > 1 else ""
     limits, registration = ctx.config.limits, ctx.session.registration
@@ -262,6 +285,9 @@ async def _set(ctx: Context, target: str, params: tuple[str, ...]) -> None:
         if value:
             check_value(key, value, limits.metadata_value_bytes)
             check_room(values, name, key, limits.metadata_keys)
+        if value != values.get(key, ""):
+            _check_rate(ctx, name, key)
+        if value:
             values[key] = value
         else:
             values.pop(key, None)
@@ -270,16 +296,20 @@ async def _set(ctx: Context, target: str, params: tuple[str, ...]) -> None:
         name = name_of(owner)
         if not value and key not in owner.metadata and not ctx.caps & METADATA_3 and valid_metadata_key(key):
             raise fail("KEY_NOT_SET", name, key, text="The key is not set")
-        decision = decide_set(
-            ctx.state,
-            ctx.uid,
-            owner,
-            key,
-            value,
-            max_keys=limits.metadata_keys,
-            max_bytes=limits.metadata_value_bytes,
-            override=_override(ctx),
+        decision = list(
+            decide_set(
+                ctx.state,
+                ctx.uid,
+                owner,
+                key,
+                value,
+                max_keys=limits.metadata_keys,
+                max_bytes=limits.metadata_value_bytes,
+                override=_override(ctx),
+            )
         )
+        if decision:
+            _check_rate(ctx, name, key)
         await ctx.emit(decision)
     if value:
         ctx.reply(RPL_KEYVALUE, name, key, "*", text=value)
@@ -317,7 +347,7 @@ def _sub(ctx: Context, target: str, keys: tuple[str, ...]) -> None:
         if not valid_metadata_key(key):
             _warn(ctx, invalid_key(key, "WARN"))
             continue
-        if len(session.followed) >= most:
+        if key not in session.followed and len(session.followed) >= most:
             code, context = ("LIMIT_REACHED", (key, str(most))) if ctx.caps & METADATA_3 else ("TOO_MANY_SUBS", (key,))
             refused = fail(code, *context, text=f"At most {most} subscriptions")
             break

@@ -318,6 +318,9 @@ class Limits(Section, frozen=True, kw_only=True):
     metadata_keys: Annotated[int, Meta(ge=1, le=1000, description="Keys of a user's or a channel's metadata")] = 20
     metadata_value_bytes: Annotated[int, Meta(ge=16, le=300, description="Bytes of a value of metadata")] = 250
     metadata_subs: Annotated[int, Meta(ge=1, le=1000, description="Keys of metadata that a client may follow")] = 50
+    metadata_changes: Annotated[
+        int, Meta(ge=1, le=10_000, description="Changes of metadata that a client may make within a minute")
+    ] = 30
     client_tags_denied: Annotated[
         list[str],
         Meta(description="Client-only tags that are not passed on, without their +; * for all, -NAME for an exception"),

@@ -93,6 +93,7 @@ class Session:
         "hostname",
         "last_message_s",
         "listener",
+        "metadata_changes",
         "monitored",
         "open_batch",
         "oper",
@@ -144,6 +145,8 @@ class Session:
         """Casefolded nick to the nick as it was given (MONITOR); gone with the connection."""
         self.followed: dict[str, None] = {}
         """Keys of metadata that the client wants to hear of; gone with the connection."""
+        self.metadata_changes: deque[float] | None = None
+        """When the client changed metadata lately, in seconds; None if it never did."""
         self.read_markers: dict[str, str] = {}
         """How far who is not logged in has read (MARKREAD), by casefolded channel or nick."""
         self.silenced: dict[str, str] = {}

@@ -52,30 +52,6 @@ class Advertised(ServerTestCase):
                 self.assertIn(command, COMMANDS)
                 self.assertNotIn("421", ann.codes(command))
 
-    def test_tokens_have_their_commands_and_modes(self) -> None:
-        """ACCEPT, MONITOR, SILENCE, KNOCK, WHOX; the letters of BOT, CALLERID, DEAF, EXCEPTS, INVEX; the extended ban for accounts."""
-        ann = self.on_channel("#c", "@ann")[0]
-        tokens = dict(
-            word.partition("=")[::2] for words in words_of(ann.asks("VERSION"), "005") for word in words[1:-1]
-        )
-        for command in ("ACCEPT", "MONITOR", "SILENCE", "KNOCK"):
-            self.assertIn(command, tokens)
-            self.assertIn(command, COMMANDS)
-        ann.sends(f"MODE ann +{tokens['BOT']}{tokens['DEAF']}{tokens['CALLERID']}")
-        self.assertEqual(self.client("caller").codes("PRIVMSG ann :x"), ["716", "717"])
-        ann.lines()
-        self.assertEqual(ann.codes("WHO ann %tn,42"), ["354", "315"])
-        self.assertIn("335", ann.codes("WHOIS ann"))
-        for letter in (tokens["EXCEPTS"], tokens["INVEX"]):
-            self.assertEqual(ann.codes(f"MODE #c +{letter} a!*@*"), ["MODE"])
-        prefix, letters = tokens["EXTBAN"].split(",")
-        self.assertIn(tokens["ACCOUNTEXTBAN"], letters)
-        bob = self.client("bob")
-        bob.sends("NS REGISTER sesame1")
-        bob.lines()
-        ann.sends(f"MODE #c +b {prefix}{tokens['ACCOUNTEXTBAN']}:bob")
-        self.assertRefused(bob, "JOIN #c", "474")
-
     def test_forms_of_the_welcome(self) -> None:
         """004 has letters only in its mode fields; no value of 005 has a second =; every line is UTF-8 of 512 bytes."""
         client = self.world.connect()

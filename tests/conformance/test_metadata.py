@@ -2,7 +2,7 @@
 
 from slircd.events.types import MetadataSet
 from slircd.wire.message import Message, parse
-from tests.harness import FakeClient, ServerTestCase
+from tests.harness import FakeClient, ServerTestCase, make_config
 
 CAPS = "batch draft/metadata-3"
 OLD = "batch draft/metadata-2"
@@ -124,6 +124,54 @@ class Users(MetadataTestCase):
         [words] = self.answer(ann, f"METADATA {name} SET {'k' * 32} :{value}")
         self.assertEqual(words[-1], value)
 
+    def test_too_many_changes(self) -> None:
+        """One change more than limits.metadata_changes in a minute is refused with the seconds to wait, which are enough."""
+        self.world.server.use_config(make_config({"limits": {"metadata_changes": 3, "metadata_keys": 5}}))
+        ann, bob = self.client("ann", caps=CAPS), self.client("bob", caps=OLD)
+        for number in range(3):
+            self.assertEqual(self.answer(ann, f"METADATA * SET k :{number}")[0][0], "761")
+            self.world.clock.advance(10)
+        # What is refused, or changes nothing, does not count.
+        self.assertEqual(self.answer(ann, "METADATA * SET $ :x")[0][2], "INVALID_KEY")
+        self.assertEqual(self.answer(ann, "METADATA * SET k :2")[0][0], "761")
+        refused = self.answer(ann, "METADATA * SET k :3")[0]
+        self.assertEqual(refused[:6], ["FAIL", "METADATA", "RATE_LIMITED", "ann", "k", "30"])
+        self.world.clock.advance(29)
+        self.assertEqual(self.answer(ann, "METADATA * SET k")[0][2:6], ["RATE_LIMITED", "ann", "k", "1"])
+        self.world.clock.advance(1)
+        self.assertEqual(self.answer(ann, "METADATA * SET k")[0][0], "766")
+        self.assertEqual(self.answer(ann, "METADATA * SET k :4")[0][2], "RATE_LIMITED")
+        for number in range(3):
+            self.answer(bob, f"METADATA * SET k :{number}")
+        self.assertEqual(self.answer(bob, "METADATA * SET k :3")[0][2:6], ["RATE_LIMITED", "bob", "k", "60"])
+        root = self.oper("root", caps=CAPS)
+        for number in range(9):
+            self.assertEqual(self.answer(root, f"METADATA * SET k :{number}")[0][0], "761")
+        client = self.world.connect()
+        client.sends("CAP LS 302", f"CAP REQ :{CAPS}")
+        client.lines()
+        for number in range(3):
+            self.answer(client, f"METADATA * SET k :{number}")
+        self.assertEqual(self.answer(client, "METADATA * SET k :3")[0][2:6], ["RATE_LIMITED", "*", "k", "60"])
+
+    def test_the_words_of_the_first_draft(self) -> None:
+        """Clients of metadata-2 get its codes, with its parameters and no others."""
+        self.world.server.use_config(make_config({"limits": {"metadata_keys": 1, "metadata_subs": 1}}))
+        bob = self.client("bob", caps=OLD)
+        bob.sends("METADATA * SET a :x", "METADATA * SUB a")
+        bob.lines()
+        for line, words in (
+            ("SET b :x", ["LIMIT_REACHED", "bob"]),
+            (f"SET a :{'x' * 400}", ["VALUE_INVALID"]),
+            ("SET $ :x", ["KEY_INVALID", "$"]),
+            ("SET none", ["KEY_NOT_SET", "bob", "none"]),
+            ("SUB b", ["TOO_MANY_SUBS", "b"]),
+            ("SNEEZE", ["SUBCOMMAND_INVALID", "SNEEZE"]),
+        ):
+            with self.subTest(line=line):
+                [answer] = self.answer(bob, f"METADATA * {line}")
+                self.assertEqual(answer[2:-1], words)
+
 
 class Channels(MetadataTestCase):
     def test_operators_set_members_read(self) -> None:
@@ -188,8 +236,13 @@ class Following(MetadataTestCase):
         for start in range(0, self.world.server.config.limits.metadata_subs, 10):
             ann.sends("METADATA * SUB " + " ".join(f"k{start + number}" for number in range(10)))
         self.assertEqual(len(ann.session.followed), self.world.server.config.limits.metadata_subs)
-        refused = self.answer(ann, "METADATA * SUB more")[0]
-        self.assertEqual(refused[:5], ["FAIL", "METADATA", "LIMIT_REACHED", "more", "50"])
+        for words in (
+            ["770", "ann", "url"],
+            ["FAIL", "METADATA", "LIMIT_REACHED", "more", "50"],
+        ):
+            # What is followed already is none too many; behind the first that is nothing is looked at.
+            answers = self.answer(ann, "METADATA * SUB url more k1")
+            self.assertIn(words, [answer[: len(words)] for answer in answers])
         ann.sends("CAP REQ :-draft/metadata-3")
         self.assertEqual(ann.session.followed, {})
 

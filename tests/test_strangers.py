@@ -117,6 +117,7 @@ ABOUT_PEOPLE = (
     "NS GHOST {0}",
     "NS REGAIN {0}",
     "NS RELEASE {0}",
+    "NS SAREGISTER {0}x sesame12",
     "KILL {0} :out",
     "AWAY {0}",
     "ACCEPT {0}",

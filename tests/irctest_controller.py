@@ -6,7 +6,8 @@
         -m 'not implementation-specific and not deprecated and not strict'
 
 SLIRCD_COMMAND replaces the command that starts the server, SLIRCD_ENCODING=bytes has it pass on bytes that are not
-UTF-8 (for the tests of that, which are skipped otherwise).  docs/conformance.md has the results.
+UTF-8, SLIRCD_CASEMAPPING=rfc1459 has it fold names as RFC 1459 does (for the tests of that, which are skipped
+otherwise).  docs/conformance.md has the results.
 """
 
 import os
@@ -19,6 +20,7 @@ from irctest.basecontrollers import BaseServerController, DirectoryBasedControll
 from irctest.runner import NotImplementedByController
 from irctest.specifications import Capabilities, OptionalBehaviors
 
+CASEMAPPING = os.environ.get("SLIRCD_CASEMAPPING", "ascii")
 ENCODING = os.environ.get("SLIRCD_ENCODING", "utf-8")
 COMMAND = "twistd --nodaemon --pidfile= slircd"
 
@@ -62,6 +64,7 @@ enabled = false
 [history]
 channels = true
 direct = true
+replay_lines = 0
 playback_lines = {playback_lines}
 
 [bouncer]
@@ -156,7 +159,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
         "ACCOUNTEXTBAN": "a",
         "AWAYLEN": "300",
         "BOT": "B",
-        "CASEMAPPING": "ascii",
+        "CASEMAPPING": CASEMAPPING,
         "CHANNELLEN": "64",
         "CHANTYPES": "#",
         "ELIST": "CMNTU",
@@ -190,8 +193,8 @@ class SlircdController(BaseServerController, DirectoryBasedController):
     ) -> None:
         if ssl:
             raise NotImplementedByController("TLS")
-        if self.test_config.ergo_roleplay or self.test_config.sable_history_server:
-            raise NotImplementedByController("Ergo/Sable specific config")
+        if self.test_config.sable_history_server:
+            raise NotImplementedByController("a history server of Sable")
         assert self.proc is None
         self.port = port
         self.hostname = hostname
@@ -203,7 +206,7 @@ class SlircdController(BaseServerController, DirectoryBasedController):
             "always_on": wanted["accounts"]["multiclient"].get("always-on", "opt-in"),
             "playback_lines": 1000,
             "port": port,
-            "casemapping": "precis" if precis else "ascii",
+            "casemapping": "precis" if precis else CASEMAPPING,
             "confusables": str(precis).lower(),
             "user_modes": wanted["accounts"].get("default-user-modes", "").lstrip("+"),
             "proxies": '["127.0.0.0/8"]' if proxied else "[]",

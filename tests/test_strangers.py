@@ -60,6 +60,9 @@ ABOUT_CHANNELS = (
     "REDACT {0} {1} :mine",
     "PRIVMSG *playback :PLAY {0} 0",
     "PRIVMSG *playback :LIST",
+    "NPC {0} bilbo x",
+    "NPCA {0} bilbo x",
+    "SCENE {0} x",
     *(
         f"CS {words}"
         for words in (

@@ -17,6 +17,7 @@ from slircd.commands import (
     redact,
     registration,
     relay,
+    roleplay,
     server_info,
     user,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "redact",
     "registration",
     "relay",
+    "roleplay",
     "server_info",
     "user",
 ]

@@ -55,6 +55,7 @@ def isupport_tokens(config: Config) -> dict[str, str | int | None]:
         "NETWORK": config.server.network,
         "NICKLEN": limits.nicklen,
         "PREFIX": CHANNEL_MODES.prefix,
+        "RPCHAN": "E",
         "SAFELIST": None,
         "SILENCE": limits.silence,
         "STATUSMSG": "".join(CHANNEL_MODES.prefixes.values()),

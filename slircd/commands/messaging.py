@@ -182,7 +182,7 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
     if service is None:
         raise NumericError(ERR_NOSUCHCHANNEL, name)
     if "f" in channel.params and not override:
-        _check_rate(ctx, service)
+        check_rate(ctx, service)
     if said.verb != "TAGMSG":
         session.last_message_s = ctx.server.reactor.seconds()
     symbols = target[: -len(name)]
@@ -221,7 +221,8 @@ def _as_channel_allows(ctx: Context, channel: Channel, user: User, said: Said, *
     return said._replace(text=text, parts=parts)
 
 
-def _check_rate(ctx: Context, service: ChannelService) -> None:
+def check_rate(ctx: Context, service: ChannelService) -> None:
+    """Count a message for the channel's mode f.  Raises ERR_CANNOTSENDTOCHAN if the client is too fast for it."""
     channel = service.channel
     rate = parse_rate(channel.params["f"])
     if rate is None or channel.members.get(ctx.uid):

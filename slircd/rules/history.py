@@ -105,7 +105,7 @@ def decide_message(
     said: Utterance,
     *,
     source: str = "",
-) -> Iterator[ev.Event]:
+) -> Iterator[ev.Message]:
     """A message that may be sent is said, and kept; `source` is whom it is relayed from."""
     if isinstance(to, Channel):
         target, name, recipient = to.key, to.name, None

@@ -115,6 +115,7 @@ CHANNEL_MODES: Final = ModeTable(
         Kind.FLAG: {
             "c": "no colours: messages with formatting codes are refused",
             "C": "no CTCP, except ACTION",
+            "E": "role-play: NPC, NPCA and SCENE speak for characters",
             "g": "every member may invite",
             "i": "invite only",
             "K": "no KNOCK",

@@ -164,6 +164,7 @@ ERR_SILELISTFULL: Final = Numeric("511", "Your silence list is full")
 ERR_OPERONLY: Final = Numeric("520", "Cannot join channel (+O)")
 ERR_HELPNOTFOUND: Final = Numeric("524", "No help available on this topic")
 ERR_INVALIDKEY: Final = Numeric("525", "Key is not well-formed")
+ERR_CANNOTSENDRP: Final = Numeric("573")
 ERR_CANTSENDTOUSER: Final = Numeric("531")
 
 RPL_WHOISSECURE: Final = Numeric("671", "is using a secure connection")

@@ -262,7 +262,7 @@ class Housekeeping(Service):
         self._running.add(worker.ended)
         try:
             return msgspec.json.decode(await worker.ended, type=answer)
-        except msgspec.MsgspecError as error:
+        except ValueError as error:  # msgspec's errors, and bytes that are not UTF-8
             raise WorkerFailed(f"its answer cannot be read: {error}") from None
         finally:
             self._running.discard(worker.ended)

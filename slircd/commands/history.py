@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from slircd.commands.playback import Played, play, read_page, types_for
 from slircd.commands.registry import Context, command
 from slircd.events import types as ev
-from slircd.events.clock import format_timestamp
+from slircd.events.clock import format_timestamp, to_timestamp
 from slircd.events.codec import DecodeError, decode_event
 from slircd.events.msgid import parse_message_id
 from slircd.events.pages import TEXTS, HistoryReader, Page, sides_of
@@ -64,11 +64,7 @@ def parse_moment(text: str) -> Reference | None:
         after = moment + timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         return None
-    return Reference(first=_stamp(moment), after=_stamp(after))
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    return Reference(first=to_timestamp(moment), after=to_timestamp(after))
 
 
 def _fail(code: str, *context: str, text: str) -> StandardReply:

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct
 
-from slircd.config.load import describe, description, key_names, strip_annotated
+from slircd.config.load import describe, description, key_names, quote, quote_key, strip_annotated
 from slircd.config.sections import BUILT_IN_CLASSES, DEFAULT_LISTEN, Config, Keep, Listen, Oper, OperClass, Section
 from slircd.rules.privileges import PRIVILEGES
 
@@ -93,7 +93,11 @@ def _samples() -> Iterator[str]:
 
 
 def to_toml(value: object) -> str:
-    """A plain value as TOML; strings and lists of strings are written as JSON writes them, which TOML reads."""
+    """A plain value as TOML: as JSON writes it, but for characters that TOML wants escaped, too."""
+    if isinstance(value, str):
+        return quote(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(to_toml, value))}]"
     return msgspec.json.encode(value).decode()
 
 
@@ -109,12 +113,12 @@ def _show_table(table: Mapping[str, Any], at: str, lines: list[str]) -> None:
         return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
     lines.extend(
-        f"{key} = {to_toml(value)}"
+        f"{quote_key(key)} = {to_toml(value)}"
         for key, value in table.items()
         if value is not None and not isinstance(value, dict) and not tables(value)
     )
     for key, value in table.items():
-        dotted = f"{at}.{key}" if at else key
+        dotted = f"{at}.{quote_key(key)}" if at else quote_key(key)
         if isinstance(value, dict):
             if value or at:
                 lines.extend(["", f"[{dotted}]"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
@@ -24,6 +25,9 @@ from slircd.wire.names import MAX_METADATA_KEY, valid_host, valid_plugin_name, v
 
 MASKED: Final = "********"
 DEFAULT_FILE: Final = "slircd.toml"
+
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_CONTROL: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 class Problem(NamedTuple):
@@ -62,6 +66,8 @@ def load(path: str | Path) -> Config:
         raise ConfigError(file, Problem("", "is not UTF-8", f"see byte {error.start}")) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(file, Problem("", "is not TOML", str(error))) from None
+    except RecursionError:
+        raise ConfigError(file, Problem("", "is nested too deeply", "no key needs more than a few levels")) from None
     return parse(data, file)
 
 
@@ -92,6 +98,16 @@ def key_names(table: type[Struct]) -> dict[str, str]:
     return {field.encode_name: field.name for field in msgspec.structs.fields(table)}
 
 
+def quote_key(key: str) -> str:
+    """A key as TOML writes it: in quotes where it has more than letters, digits, - and _."""
+    return key if _BARE.fullmatch(key) else quote(key)
+
+
+def quote(text: str) -> str:
+    """A text as TOML writes it, on one line.  Control characters that JSON leaves as they are would do things to terminals."""
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04X}", msgspec.json.encode(text).decode())
+
+
 def _check_table(table: type[Struct], data: object, at: str) -> Iterator[Problem]:
     if not isinstance(data, dict):
         yield Problem(at, show(data), "a table")
@@ -99,7 +115,7 @@ def _check_table(table: type[Struct], data: object, at: str) -> Iterator[Problem
     names = key_names(table)
     hints = get_type_hints(table, include_extras=True)
     for key, value in data.items():
-        dotted = f"{at}.{key}" if at else key
+        dotted = f"{at}.{quote_key(key)}" if at else quote_key(key)
         if key not in names:
             yield Problem(dotted, "an unknown key", _known(key, list(names)))
         else:
@@ -122,7 +138,7 @@ def _check_value(hint: Any, value: object, at: str) -> Iterator[Problem]:
             yield Problem(at, show(value), f"tables, each under [{at}.NAME]")
             return
         for name, item in value.items():
-            yield from _check_table(get_args(inner)[1], item, f"{at}.{name}")
+            yield from _check_table(get_args(inner)[1], item, f"{at}.{quote_key(name)}")
     else:
         try:
             msgspec.convert(value, hint)
@@ -189,7 +205,7 @@ def show(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        text = msgspec.json.encode(value).decode()
+        text = quote(value)
     elif isinstance(value, dict):
         text = "a table"
     elif isinstance(value, list):
@@ -300,7 +316,9 @@ def _check_admin(config: Config) -> Iterator[Problem]:
         yield Problem("admin.certificate", show(admin.certificate), "a certificate only where `admin.tls = true`")
     for name, user in admin.users.items():
         if user.password_hash is None:
-            yield Problem(f"admin.users.{name}.password_hash", "nothing", "a hash made by `slircd hash-password`")
+            yield Problem(
+                f"admin.users.{quote_key(name)}.password_hash", "nothing", "a hash made by `slircd hash-password`"
+            )
 
 
 def _check_webhooks(config: Config) -> Iterator[Problem]:
@@ -331,7 +349,7 @@ def _check_retention(config: Config) -> Iterator[Problem]:
     names = sorted({*free, *(f"{name.partition('.')[0]}.*" for name in free)})
     for name in config.retention.families:
         if name not in names:
-            yield Problem(f'retention.families."{name}"', "a name that is none", _known(name, names))
+            yield Problem(f"retention.families.{quote_key(name)}", "a name that is none", _known(name, names))
 
 
 def _check_plugins(config: Config) -> Iterator[Problem]:
@@ -342,13 +360,15 @@ def _check_plugins(config: Config) -> Iterator[Problem]:
     for name, capabilities in config.plugins.grants.items():
         for capability in capabilities:
             if capability not in CAPABILITIES:
-                yield Problem(f"plugins.grants.{name}", show(capability), _known(capability, list(CAPABILITIES)))
+                yield Problem(
+                    f"plugins.grants.{quote_key(name)}", show(capability), _known(capability, list(CAPABILITIES))
+                )
 
 
 def _check_opers(config: Config) -> Iterator[Problem]:
     classes = config.all_classes
     for name, oper in config.opers.items():
-        at = f"opers.{name}"
+        at = f"opers.{quote_key(name)}"
         if oper.oper_class not in classes:
             yield Problem(f"{at}.class", show(oper.oper_class), f"a class: {_known(oper.oper_class, list(classes))}")
         if oper.password_hash is None and not oper.certfp:
@@ -357,7 +377,7 @@ def _check_opers(config: Config) -> Iterator[Problem]:
             yield Problem(f"{at}.vhost", show(oper.vhost), "a host of at most 63 characters with a dot, colon or slash")
         yield from _fingerprints(f"{at}.certfp", oper.certfp)
     for name, oper_class in config.oper_classes.items():
-        at = f"oper_classes.{name}"
+        at = f"oper_classes.{quote_key(name)}"
         for privilege in oper_class.privileges:
             if privilege not in PRIVILEGES:
                 yield Problem(f"{at}.privileges", show(privilege), _known(privilege, list(PRIVILEGES)))

@@ -13,7 +13,13 @@ def format_timestamp(seconds: float) -> str:
 
     `seconds` are those since the epoch.
     """
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return to_timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def to_timestamp(moment: datetime) -> str:
+    """The log's form of a moment that is in UTC."""
+    # strftime writes years before 1000 with fewer digits.
+    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_timestamp(text: str) -> float:
@@ -39,7 +45,7 @@ def parse_moment(text: str, now_s: float) -> str:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return to_timestamp(moment.astimezone(UTC))
     except (ValueError, OverflowError):
         raise ValueError(
             f"{text!r} is no time: 2025-01-01, 2025-01-01T14:05:00Z, -15m (s, m, h, d, w), or now"

@@ -10,6 +10,7 @@ sort) something else; docs/performance.md has the plans.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypedDict
 
@@ -26,6 +27,7 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
+from sqlalchemy.exc import OperationalError
 
 from slircd.events.schema import EVENTS
 
@@ -86,6 +88,41 @@ def last_id(connection: Connection, until: str, *, inclusive: bool = True) -> in
     return connection.execute(query, {"until": until}).scalar() or 0
 
 
+def fetch_all(connection: Connection, query: Select[Any], values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of a query, as the driver's own tuples.
+
+    Raises what the database raises; for a text that is not UTF-8, which SQLite keeps, it is an error with the row's id.
+    """
+    try:
+        result: Any = connection.execute(query, values)
+        rows: list[tuple[Any, ...]] = result.cursor.fetchall()
+        result.close()
+        return rows
+    except (OperationalError, sqlite3.OperationalError) as error:
+        if "decode to UTF-8" not in str(error):
+            raise
+    raise sqlite3.DataError(_what_is_no_text(connection, query, values))
+
+
+def _what_is_no_text(connection: Connection, query: Select[Any], values: dict[str, Any]) -> str:
+    """Which row of a query has bytes that are not UTF-8, and in which column."""
+    driver: Any = connection.connection.driver_connection
+    before, driver.text_factory = driver.text_factory, bytes
+    try:
+        result: Any = connection.execute(query, values)
+        names = [column[0] for column in result.cursor.description]
+        for row in result.cursor:
+            for name, value in zip(names, row, strict=True):
+                try:
+                    if isinstance(value, bytes):
+                        value.decode()
+                except UnicodeDecodeError:
+                    return f"event {row[0]} is damaged: its {name} is not UTF-8"
+        return "an event is damaged: it has a text that is not UTF-8"
+    finally:
+        driver.text_factory = before
+
+
 def batches(connection: Connection, selection: Selection) -> Iterator[list[tuple[Any, ...]]]:
     """The selected rows in order, as lists of the driver's own tuples; no transaction is open between two of them."""
     after, before = _bounds(connection, selection)
@@ -98,9 +135,7 @@ def batches(connection: Connection, selection: Selection) -> Iterator[list[tuple
     while True:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(_KEEP_TO_THE_INDEX)
-        result: Any = connection.execute(query, {"after": after, "before": before})
-        batch = result.cursor.fetchall()
-        result.close()
+        batch = fetch_all(connection, query, {"after": after, "before": before})
         connection.rollback()
         yield batch
         if len(batch) < size:

@@ -35,6 +35,7 @@ from slircd.events.migrate import SchemaError, ensure_schema
 from slircd.events.pages import MESSAGE_TYPES, HistoryReader, is_direct, sides_of
 from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.events.schema import CREDENTIALS, EVENTS
+from slircd.events.selection import fetch_all
 
 T = TypeVar("T")
 
@@ -244,8 +245,7 @@ class SQLStore:
         query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id")).order_by(EVENTS.c.id).limit(READ_BATCH)
         with self._reading() as connection:
             while True:
-                cursor: Any = connection.execute(query, {"after_id": after_id}).cursor
-                rows = cursor.fetchall()
+                rows = fetch_all(connection, query, {"after_id": after_id})
                 connection.rollback()
                 if rows:
                     yield rows

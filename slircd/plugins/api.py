@@ -36,6 +36,7 @@ from slircd.rules.message import check_channel_text, check_private_text, is_sile
 from slircd.rules.modes import ModeLimits, decide_channel_modes
 from slircd.rules.user import disconnect_event
 from slircd.state.model import SERVICES, Channel, User
+from slircd.wire.formatting import one_line
 from slircd.wire.line import Line
 from slircd.wire.masks import matches_glob
 from slircd.wire.message import truncate_utf8
@@ -871,7 +872,7 @@ def _option(options: dict[str, Any], name: str, kind: type, default: Any) -> Any
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.replace("\0", "").split())[:300] or "No help."
+    return one_line(" ".join(text.split()), 300) or "No help."
 
 
 def _as_refusal(failure: Failure) -> Failure:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+from slircd.wire.formatting import one_line
 
 if TYPE_CHECKING:
     from slircd.plugins.api import PluginApi
+
+MAX_TEXT: Final = 400
+"""Characters of what is told of a failure."""
 
 
 class PluginError(Exception):
@@ -19,9 +24,13 @@ class PluginRefused(Exception):
 
 
 class PluginFailed(Exception):
-    """A handler failed: `kind` and text as in the event `plugin.fault`; a `fatal` one ended the plugin's process."""
+    """A handler failed: `kind` and text as in the event `plugin.fault`; a `fatal` one ended the plugin's process.
+
+    The text may be the plugin's own words, and is shown to operators: it is made one line.
+    """
 
     def __init__(self, kind: str, text: str, *, fatal: bool = False) -> None:
+        text = one_line(text, MAX_TEXT)
         super().__init__(text)
         self.kind = kind
         self.text = text

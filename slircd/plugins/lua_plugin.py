@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 
 from slircd.plugins.interface import CallContext, Plugin, PluginFailed
 from slircd.plugins.process import ChildProcess, command, first_frame
 from slircd.plugins.views import Batch
+from slircd.wire.formatting import one_line
 
 if TYPE_CHECKING:
     from slircd.config.sections import PluginLimits
     from slircd.plugins.api import PluginApi
     from slircd.plugins.manifest import Source
+
+
+MAX_VERSION: Final = 32
+"""Characters of a plugin's version."""
 
 
 class LuaPlugin(Plugin):
@@ -69,7 +74,7 @@ class LuaPlugin(Plugin):
         loaded = await process.run(
             {"op": "load", "source": self._source.code, "chunk": chunk, "cpu": self.start_s}, self.start_s
         )
-        self.version = str(loaded.get("version") or "0")
+        self.version = one_line(str(loaded.get("version") or ""), MAX_VERSION) or "0"
         settings = {"op": "on_load", "settings": self._source.manifest.settings, "cpu": self.start_s}
         await process.run(settings, self.start_s)
 

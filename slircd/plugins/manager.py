@@ -461,7 +461,7 @@ class PluginManager(Service):
                     actor_uid=f"plugin:{entry.name}",
                     target=entry.name,
                     kind=failed.kind,
-                    text=failed.text.replace("\0", "").replace("\n", " ")[:400],
+                    text=failed.text,
                     fatal=failed.fatal,
                     repeated=repeated,
                 )

@@ -333,7 +333,12 @@ class ChildProcess(ProcessProtocol):
             frame = _decode(line)
             op = frame["op"]
             handler = self._OPS[op]
-        except (msgspec.MsgspecError, RecursionError, KeyError, TypeError):
+        except (
+            ValueError,
+            RecursionError,
+            KeyError,
+            TypeError,
+        ):  # msgspec's errors and UnicodeDecodeError are ValueErrors
             self.kill(PluginFailed("protocol", "what it wrote is no frame", fatal=True))
             return
         try:

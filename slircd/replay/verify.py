@@ -176,7 +176,11 @@ class _Verifier:
         """The rows, as long as sequence and timestamp rise."""
         sequence, timestamp = 0, ""
         for row in rows:
-            if row[2] <= sequence or row[1] < timestamp:
+            try:
+                in_order = row[2] > sequence and row[1] >= timestamp
+            except TypeError:  # SQLite keeps whatever it is given, in any column
+                in_order = False
+            if not in_order:
                 raise OutOfOrder(row[0])
             sequence, timestamp = row[2], row[1]
             self._events += 1

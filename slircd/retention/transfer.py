@@ -256,7 +256,7 @@ class _Reader:
             raise ImportFailed("the file is empty")
         try:
             header = msgspec.json.decode(line, type=Header)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise self.failed("this is no export of slircd: the header is missing") from None
         if header.slircd_export != FORMAT:
             raise self.failed(f"the format is {header.slircd_export}, this slircd reads {FORMAT}")
@@ -275,9 +275,9 @@ class _Reader:
             checksum.update(line)
             try:
                 found = decode(line)
-            except msgspec.MsgspecError as error:
+                payload = bytes(found.payload).decode()
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise self.failed(f"this is no event: {error}") from None
-            payload = bytes(found.payload).decode()
             row = Row(
                 found.id,
                 found.timestamp,
@@ -307,7 +307,7 @@ class _Reader:
     def _end(self, line: bytes, checksum: str) -> None:
         try:
             self.trailer = msgspec.json.decode(line, type=Trailer)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self.failed(f"the last line is damaged: {error}") from None
         if self.trailer.events != self.count:
             raise self.failed(f"{self.count} events were read, {self.trailer.events} were exported")

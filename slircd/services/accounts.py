@@ -218,15 +218,9 @@ class Accounts:
     def check_name(self, name: str) -> None:
         """Raise AccountError unless an account may have this name."""
         config = self.server.config
-        if valid_nick(name, config.limits.nicklen, precis=self.server.state.casemap.is_precis):
-            return
-        if config.accounts.names == "precis" and len(name.encode()) <= config.limits.nicklen:
-            try:
-                if get_profile("UsernameCaseMapped").enforce(name) and not set(name) & set(" ,*?!@:#"):
-                    return
-            except UnicodeEncodeError:
-                pass
-        raise AccountError("BAD_ACCOUNT_NAME", "An account's name is a nick")
+        precis = config.accounts.names == "precis" or self.server.state.casemap.is_precis
+        if not valid_nick(name, config.limits.nicklen, precis=precis):
+            raise AccountError("BAD_ACCOUNT_NAME", "An account's name is a nick")
 
     # --- registration ---------------------------------------------------------------------------------------------
 

@@ -43,6 +43,9 @@ class Stamp(msgspec.Struct, frozen=True, gc=False):
 
 Applier = Callable[[ServerState, Any, Stamp], None]
 
+MAX_NUMBER: Final = 36**6 - 1
+"""The last user of a node: a UID has six digits of base 36."""
+
 APPLIERS: Final[dict[type[ev.Event], Applier]] = {}
 
 
@@ -87,6 +90,8 @@ def user_connect(state: ServerState, event: ev.UserConnect, stamp: Stamp) -> Non
     key = state.fold(event.nick)
     if uid in state.users or key in state.nicks:
         raise ApplyError(f"user.connect: {uid} or {event.nick} is there already")
+    if not 0 <= event.number <= MAX_NUMBER:
+        raise ApplyError(f"user.connect: {event.number} is no number of a user")
     state.users[uid] = User(
         uid=uid,
         nick=event.nick,

@@ -47,9 +47,9 @@ def feed(state: ServerState, rows: Iterable[tuple[Any, ...]]) -> int:
     # Appliers go by the stamp, and none asks who acted; where the state is in the log is written once, at the end.
     try:
         for event_id, timestamp, sequence, event_type, actor_uid, target, payload, session_id in rows:
-            if sequence <= applied:
-                continue
             try:
+                if sequence <= applied:
+                    continue
                 decode, applier = handlers[event_type]
                 if applier is not None:
                     event = decode(payload)
@@ -64,6 +64,11 @@ def feed(state: ServerState, rows: Iterable[tuple[Any, ...]]) -> int:
                 except (DecodeError, ApplyError) as error:
                     raise Damaged(event_id, str(error)) from None
                 applied, moment = sequence, timestamp
+            except TypeError:
+                if isinstance(sequence, int):
+                    raise  # not the log's fault
+                # SQLite keeps whatever it is given, in any column.
+                raise Damaged(event_id, f"its sequence is {sequence!r}") from None
     finally:
         state.sequence, state.timestamp = applied, moment
     return event_id

@@ -82,7 +82,7 @@ def decode_snapshot(document: bytes, version: int = SNAPSHOT_VERSION) -> ServerS
     try:
         snapshot = _decode(document) if version == SNAPSHOT_VERSION else _upcast(document, version)
         return from_snapshot(snapshot)
-    except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # msgspec's errors are ValueErrors
         raise SnapshotError(f"no snapshot of version {version}: {error}") from None
 
 
@@ -108,6 +108,9 @@ def from_snapshot(snapshot: Snapshot) -> ServerState:
         reindex(state)
     except LookupError as error:
         raise SnapshotError(f"a snapshot that contradicts itself: {error!r}") from None
+    for kept, name in ((state.users, "uid"), (state.channels, "key"), (state.accounts, "key")):
+        if any(getattr(each, name) != key for key, each in kept.items()):
+            raise SnapshotError("a snapshot that contradicts itself: something is kept under another's key")
     return state
 
 

@@ -72,7 +72,7 @@ def is_usable(name: str) -> bool:
         return True
     try:
         return _ASCII.decode(name) == _ASCII.decode("ascii")
-    except (LookupError, UnicodeError):
+    except (LookupError, ValueError):
         return False
 
 

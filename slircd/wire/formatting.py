@@ -10,6 +10,14 @@ _CODES: Final = re.compile(
 )
 
 
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def one_line(text: str, most: int) -> str:
+    """`text` of somebody else's as one line of at most `most` characters: a space stands for control characters."""
+    return _CONTROLS.sub(" ", text[: 2 * most]).strip()[:most]
+
+
 def has_formatting(text: str) -> bool:
     """Whether `text` has a formatting code."""
     return _CODES.search(text) is not None

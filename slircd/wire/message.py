@@ -29,7 +29,9 @@ MAX_PARAMS: Final = 15
 NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _BAD: Final = re.compile(r"[\0\r\n]")
-_COMMAND: Final = re.compile(r"[!-9;-~][!-~]*", re.ASCII)
+_COMMAND: Final = re.compile(r"[!-9;-?A-~][!-~]*", re.ASCII)
+"""A command; one that began with : or @ would be a source or tags where it is written again."""
+
 _MAY_BE_LONG: Final = re.compile(rb"(?:REGISTER|PASS|OPER) ", re.IGNORECASE)
 _TAG_KEY: Final = re.compile(r"\+?(?:[A-Za-z0-9.-]+/)?[A-Za-z0-9-]+", re.ASCII)
 _ESCAPED: Final = re.compile(r"\\(.?)", re.DOTALL)

@@ -33,9 +33,11 @@ def valid_nick(text: str, max_length: int, *, precis: bool = False) -> bool:
     if not precis or len(text.encode()) > max_length or _NOT_IN_NICK.search(text):
         return False
     try:
-        return bool(get_profile("UsernameCaseMapped").enforce(text))
+        # Wide forms become narrow ones, and the narrow form of a wide # or * is none that a nick may have.
+        mapped: str = get_profile("UsernameCaseMapped").enforce(text)
     except UnicodeEncodeError:
         return False
+    return bool(mapped) and _NOT_IN_NICK.search(mapped) is None
 
 
 def valid_channel(text: str, max_length: int) -> bool:

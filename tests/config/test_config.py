@@ -23,6 +23,11 @@ HASH = hash_now("x", "minimum")
     [
         ("[server]\nnam = 'x.y'", "server.nam: found an unknown key, allowed: name"),
         ("[nosuch]\n", "nosuch: found an unknown key"),
+        ('["ser\\nver"]\n', '"ser\\nver": found an unknown key'),
+        ('[opers."a\\u007f\\nb"]\nclass = "oper"', 'opers."a\\u007F\\nb": found neither'),
+        ('[server]\nname = "a\\u0085b"', 'server.name: found "a\\u0085b", allowed'),
+        ('[server]\nencoding = "utf-8\\u0000"', "server.encoding: found"),
+        ("a = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),
         ("[server]\nname = 5", "server.name: found 5, allowed: a text"),
         ("[server]\nname = 'nodot'", 'server.name: found "nodot", allowed: a host name with a dot'),
         ("[limits]\nnicklen = 500", "limits.nicklen: found 500, allowed: an integer from 9 to 64"),
@@ -105,6 +110,8 @@ def test_show_masks_secrets() -> None:
     assert "argon2" not in text
     assert "geheim" not in text
     assert tomllib.loads(text)["opers"]["ann"]["class"] == "oper"
+    odd = {"opers": {"a.b\n\x7f": {"class": "oper", "certfp": ["a" * 64], "masks": ["\x7f\x85"]}}}
+    assert tomllib.loads(show(to_plain(parse(odd, "f"))))["opers"]["a.b\n\x7f"]["masks"] == ["\x7f\x85"]
 
 
 def test_command_line(tmp_path: Path) -> None:

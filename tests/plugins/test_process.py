@@ -125,6 +125,7 @@ class Protocol(ProcessTestCase):
             b'{"op":{}}\n',
             b"\xff\xfe\n",
             b'{"op":"print"}\n',
+            b'{"op":"print","text":"\xff"}\n',
             b'{"op":"print","text":1}\n',
             b'{"op":"ready","holds":[]}\n',
             b'{"op":"done","id":1,"memory":0}\n',

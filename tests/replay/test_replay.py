@@ -299,7 +299,7 @@ def test_progress_bar() -> None:
 
 def test_errors_have_their_status(incident: Path, tmp_path: Path) -> None:
     """Scripts can tell them apart; stdout stays empty, stderr says what is wrong."""
-    (tmp_path / "text.db").write_text("no database at all, but long enough to look like one " * 30)
+    (tmp_path / "prose.db").write_text("no database at all, but long enough to look like one " * 30)
     with sqlite3.connect(tmp_path / "other.db") as connection:
         connection.execute("CREATE TABLE x (y)")
     newer = tmp_path / "newer.db"
@@ -310,6 +310,14 @@ def test_errors_have_their_status(incident: Path, tmp_path: Path) -> None:
     damaged.write_bytes(incident.read_bytes())
     with sqlite3.connect(damaged) as connection:
         connection.execute("UPDATE events SET payload = '{' WHERE event_type = 'channel.topic_change'")
+    for name, change in (
+        ("text", "SET target = CAST(x'ff' AS TEXT)"),
+        ("order", "SET sequence = 'x'"),
+        ("time", "SET timestamp = x'ff'"),
+    ):
+        (tmp_path / f"{name}.db").write_bytes(incident.read_bytes())
+        with sqlite3.connect(tmp_path / f"{name}.db") as connection:
+            connection.execute(f"UPDATE events {change} WHERE id = 8")
     for status, word, arguments in (
         (2, "is no time", ["--db", incident, "--at", "yesterday"]),
         (2, "lies after", ["--db", incident, "--diff", at(9), at(1)]),
@@ -318,7 +326,7 @@ def test_errors_have_their_status(incident: Path, tmp_path: Path) -> None:
         (2, "do not go together", ["--db", incident, "--channel", "#ops", "--user", "ann"]),
         (3, "no such file", ["--db", incident, "--against", tmp_path / "python"]),
         (3, "no such file", ["--db", tmp_path / "none.db"]),
-        (3, "cannot be read", ["--db", tmp_path / "text.db"]),
+        (3, "cannot be read", ["--db", tmp_path / "prose.db"]),
         (3, "cannot be read", ["--db", "nosuch://x"]),
         (4, "not a log", ["--db", tmp_path / "other.db"]),
         (4, "use the newer version", ["--db", newer]),
@@ -326,6 +334,11 @@ def test_errors_have_their_status(incident: Path, tmp_path: Path) -> None:
         (5, "event 8 is damaged", ["--db", damaged, "--blame", "#ops"]),
         (5, "event 8 is damaged", ["--db", damaged, "--verify"]),
         (5, "event 8 is damaged", ["--db", damaged, "--diff", at(0), at(9), "--human"]),
+        (3, "event 8 is damaged: its target is not UTF-8", ["--db", tmp_path / "text.db"]),
+        (3, "event 8 is damaged: its target is not UTF-8", ["--db", tmp_path / "text.db", "--verify"]),
+        (5, "event 8 is damaged", ["--db", tmp_path / "order.db"]),
+        (7, "event 8 is out of order", ["--db", tmp_path / "order.db", "--verify"]),
+        (7, "event 8 is out of order", ["--db", tmp_path / "time.db", "--verify"]),
         (6, "the log begins at", ["--db", incident, "--at", "2020-01-01"]),
         (6, "the log begins at", ["--db", incident, "--blame", "#ops", "--at", "2020-01-01"]),
         (6, "the log begins at", ["--db", incident, "--diff", "2020-01-01", at(9), "--human"]),
@@ -426,6 +439,8 @@ def test_slices_and_snapshots_give_the_same(seed: int, tmp_path: Path) -> None:
         ("-15m", "2025-06-15T14:51:40.000000Z"),
         ("-2w", "2025-06-01T15:06:40.000000Z"),
         ("now", "2025-06-15T15:06:40.000000Z"),
+        ("0900-02-03", "0900-02-03T00:00:00.000000Z"),
+        ("-99999w", "0108-12-09T15:06:40.000000Z"),
     ],
 )
 def test_moments(text: str, stamp: str) -> None:

@@ -110,10 +110,17 @@ class SQLiteTransfer(OnSQLite, TransferContract, unittest.TestCase):
             (changed(len(lines) - 1, lambda end: end.update(digest="0" * 64)), "replay to the digest"),
             (changed(len(lines) - 1, lambda end: end.update(events=3)), "3 were exported"),
             ([*lines, "x\n"], "something behind the last line"),
+            ([lines[0].replace('"schema":"', '"schema":"\udcff'), *lines[1:]], "line 1: this is no export"),
+            ([*lines[:4], lines[4].replace('"v":', '"\udcff":1,"v":'), *lines[5:]], "line 5: this is no event"),
+            (
+                [*lines[:4], lines[4].replace('"session_id":"', '"session_id":"\udcff'), *lines[5:]],
+                "line 5: this is no event",
+            ),
+            ([*lines[:-1], lines[-1].replace('"sha256":"', '"sha256":"\udcff')], "the last line is damaged"),
         ]
         for number, (text, expected) in enumerate(cases):
             file = self.folder / f"bad{number}"
-            file.write_text("".join(text))
+            file.write_bytes("".join(text).encode("utf-8", "surrogateescape"))
             url = self.new_url()
             done = slircd("events", "import", "--db", url, str(file))
             assert done.exit_code == 1, (expected, done.output)

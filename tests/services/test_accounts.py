@@ -717,4 +717,5 @@ def test_precis_names() -> None:
     bob = world.client("bob")
     assert any("REGISTER SUCCESS Ünal" in line for line in bob.asks(f"REGISTER Ünal * {WORD}"))
     eve = world.client("eve", caps="standard-replies")
-    assert "BAD_ACCOUNT_NAME" in eve.asks(f"REGISTER ♚x * {WORD}")[0]
+    for name in ("♚x", "\N{FULLWIDTH NUMBER SIGN}x", "~x"):
+        assert "BAD_ACCOUNT_NAME" in eve.asks(f"REGISTER {name} * {WORD}")[0]

@@ -7,8 +7,11 @@ from random import Random
 import msgspec
 import pytest
 
+from slircd.events.codec import decode_event
 from slircd.state import snapshot
+from slircd.state.apply import ApplyError, Stamp, apply
 from slircd.state.livedigest import TOUCHES
+from slircd.state.model import ServerState
 from slircd.state.snapshot import SNAPSHOT_VERSION, SnapshotError, decode_snapshot, digest, encode_snapshot
 from tests.harness import World
 from tests.test_audit import newcomer, random_line
@@ -47,6 +50,11 @@ def test_other_versions_are_refused() -> None:
     fields["channels"]["#a"] = {"key": "#a", "name": "#a", "created_at": "", "flags": [], "members": {"nobody": ""}}
     with pytest.raises(SnapshotError, match="contradicts"):
         decode_snapshot(msgspec.msgpack.encode(fields))
+    fields["channels"] = {"#b": {"key": "#a", "name": "#a", "created_at": "", "flags": []}}
+    with pytest.raises(SnapshotError, match="contradicts"):
+        decode_snapshot(msgspec.msgpack.encode(fields))
+    with pytest.raises(SnapshotError):
+        decode_snapshot(document.replace(b"ascii", b"asc\xff\xff"))
 
 
 def test_old_versions_are_upcast(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,3 +118,16 @@ def test_golden_snapshot() -> None:
     assert state.channels["#z"].params == {"k": "key", "l": "5"}
     assert state.bans["kline"]
     assert state.filters
+
+
+def test_numbers_of_users_have_an_end() -> None:
+    """A number that no UID has is no event of this log, and leaves the state as it was."""
+    world = World()
+    world.client("ann")
+    row = next(row for row in world.store.rows if row.event_type == "user.connect" and '"ann"' in row.payload)
+    for number in (-1, 36**6, 10**30):
+        state = ServerState()
+        event = decode_event(row.event_type, row.actor_uid, row.target, row.payload)
+        with pytest.raises(ApplyError, match="number"):
+            apply(state, msgspec.structs.replace(event, number=number), Stamp(1, 1, row.timestamp, "x"))
+        assert digest(state) == digest(ServerState())

@@ -65,6 +65,10 @@ def test_version_of_unicode_is_pinned() -> None:
         ("é\N{ZERO WIDTH JOINER}", False, False),
         ("☃", False, False),
         ("é" * 16, False, False),
+        ("\N{FULLWIDTH ASTERISK}", False, False),
+        ("\N{FULLWIDTH NUMBER SIGN}a", False, False),
+        ("a\N{FULLWIDTH EXCLAMATION MARK}b", False, False),
+        ("\N{FULLWIDTH LATIN SMALL LETTER A}", False, True),
         ("\N{HEBREW LETTER ALEF}a", False, False),
     ],
 )

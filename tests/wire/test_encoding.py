@@ -54,6 +54,7 @@ def test_older_encodings() -> None:
         ("utf-16", False),
         ("rot13", False),
         ("x", False),
+        ("utf-8\0", False),
     ],
 )
 def test_names(name: str, usable: bool) -> None:

@@ -81,6 +81,7 @@ def test_examples(line: bytes, expected: Message) -> None:
         (b"", MalformedLine),
         (b":source", MalformedLine),
         (b"@tag", MalformedLine),
+        (b" @tag PING", MalformedLine),
         (b"A\0B", MalformedLine),
         (b"PRIVMSG x :\xff", NotUtf8),
         (b"X" * 511, LineTooLong),

@@ -245,7 +245,7 @@ def build_listeners(
             raise ConfigError(file, Problem(f"{plan.key}.endpoint", f'"{plan.name}" ({error})', allowed)) from None
         served: Any = _Introducing(factory_for(plan), ListenerInfo(plan.name, plan.tls))
         if plan.tls:
-            served = over_tls(served, contexts.for_plan(plan, minimum), reactor)
+            served = over_tls(served, contexts.for_plan(plan, minimum), reactor, direct=not plan.websocket)
         if plan.proxies:
             served = ProxyFactory(served, plan.proxies, reactor)
         Listener(plan, endpoint, served).setServiceParent(listeners)

@@ -15,11 +15,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer, IReactorTime, ITransport
 from twisted.internet.tcp import Server as TCPServer
 from zope.interface import implementer
 
+from slircd.network.tls_socket import TLSServer
 from slircd.network.turns import BUDGET_S
 
 
@@ -315,16 +317,20 @@ _MAX_DIRECT: Final = 131_072
 
 
 def _sender(transport: ITransport) -> Callable[[bytes], None]:
-    """How to write to `transport`: straight to the socket where that is a plain TCP connection.
+    """How to write to `transport`: straight to the socket where that is a TCP connection, plain or with TLS.
 
     `transport.write` buffers and waits for the reactor to call the socket writable, which doubles the system calls
     of a small write.
     """
     write: Callable[[bytes], None] = transport.write
-    if type(transport) is not TCPServer:
-        return write
     tcp: Any = transport
-    send_some: Callable[[bytes], int] = tcp.socket.send
+    send_some: Callable[[bytes], int]
+    if type(transport) is TCPServer:
+        send_some = tcp.socket.send
+    elif type(transport) is TLSServer:
+        send_some = tcp.send_now
+    else:
+        return write
 
     def send(data: bytes) -> None:
         # The order of bytes is kept only if nothing is buffered, hence the look into FileDescriptor's buffers.
@@ -333,7 +339,7 @@ def _sender(transport: ITransport) -> Callable[[bytes], None]:
             return
         try:
             sent = send_some(data)
-        except OSError:
+        except (OSError, SSL.Error):
             # The socket is full, or the reactor will meet the same error on its own write, and report it as ever.
             write(data)
             return

@@ -1,6 +1,8 @@
 """TLS of listeners, with certificates that can be replaced while clients stay.
 
 A listener is plain TCP whose factory is wrapped here, because Twisted's own `ssl:` endpoint fixes its context for good.
+Clients of IRC speak TLS on their own sockets (tls_socket); what comes through something else, a proxy's header or a Unix
+socket, and HTTP, through Twisted's TLS.
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Server as TCPServer
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
+
+from slircd.network.tls_socket import begin_tls
 
 if TYPE_CHECKING:
     AnyFactory = Factory[Any]
@@ -69,6 +74,8 @@ class ReloadableTLS:
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
         context.set_cipher_list(_CIPHERS)
         context.set_session_id(b"slircd")
+        # A client's connection is idle nearly always: it keeps no buffers of 16 KB for its next record.
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
         if self._asks:
             context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_CLIENT_ONCE, lambda *_: True)
         try:
@@ -85,6 +92,11 @@ class ReloadableTLS:
                 f"{self._private_key}: cannot be used as key of {self._certificate}: {_reason(error)}"
             ) from None
         return context
+
+    @property
+    def context(self) -> SSL.Context:
+        """The context of this moment."""
+        return self._context
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """A connection with the context of this moment."""
@@ -112,7 +124,30 @@ def _reason(error: Exception) -> str:
     return ", ".join(words) or str(error) or "no such file, or not PEM"
 
 
-def over_tls(factory: AnyFactory, tls: ReloadableTLS, reactor: Any) -> AnyFactory:
-    """`factory` behind TLS."""
-    behind: AnyFactory = TLSMemoryBIOFactory(tls, False, factory, reactor)
+class _DirectTLS(TLSMemoryBIOProtocol):
+    """TLS on the socket itself where there is one; otherwise what Twisted has."""
+
+    factory: _DirectTLSFactory
+
+    def makeConnection(self, transport: Any) -> None:
+        """Choose, and connect the wrapped protocol."""
+        if type(transport) is TCPServer:
+            begin_tls(transport, self.factory.tls.context, self.wrappedProtocol)
+        else:
+            super().makeConnection(transport)
+
+
+class _DirectTLSFactory(TLSMemoryBIOFactory):
+    protocol = _DirectTLS
+
+    def __init__(self, tls: ReloadableTLS, wrapped: AnyFactory, reactor: Any) -> None:
+        super().__init__(tls, False, wrapped, reactor)
+        self.tls = tls
+
+
+def over_tls(factory: AnyFactory, tls: ReloadableTLS, reactor: Any, *, direct: bool = False) -> AnyFactory:
+    """`factory` behind TLS; `direct` is for protocols that need no more of their transport than ITCPTransport has."""
+    behind: AnyFactory = (
+        _DirectTLSFactory(tls, factory, reactor) if direct else TLSMemoryBIOFactory(tls, False, factory, reactor)
+    )
     return behind

@@ -7,11 +7,13 @@
       listeners   one for each endpoint
       plugins     each a process of its own
       admin       the admin API and webhooks, if they are configured
+      meter       how long the reactor's turns are, and how much one may hold
       lag         how late the reactor is, for the metrics beside them
       housekeeping  checkpoints, and the check that the state is the log
       retention     what is kept for how long, and erasure
       signals     HUP
       manager     systemd is told that the server is up
+      collector   Python's search for cycles, when everything has started
 
 What is wrong with configuration, secrets or certificates is reported before anything starts.  What only shows when the
 process runs, a log in use or a port that is taken, ends it with one line and exit status 1.
@@ -19,7 +21,6 @@ process runs, a log in use or a port that is taken, ends it with one line and ex
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import signal
@@ -53,6 +54,7 @@ from slircd.events.migrate import SchemaError
 from slircd.events.store import SQLStore, StoreError
 from slircd.events.types import SERVER, OperRehash
 from slircd.housekeeping import Housekeeping
+from slircd.network.collector import Collector
 from slircd.network.listeners import (
     CannotListen,
     ListenerInfo,
@@ -61,6 +63,7 @@ from slircd.network.listeners import (
     build_listeners,
     plan_listeners,
 )
+from slircd.network.meter import TurnMeter
 from slircd.network.protocol import IRCFactory
 from slircd.network.server import IRCServer
 from slircd.network.tls import TLSFileError
@@ -277,6 +280,8 @@ class SlircdService(Tree):
         self._certificates = TLSContexts()
         self._admin_service: AdminService | None = None
         self._notifier = notifier
+        self._meter = TurnMeter(reactor)
+        self._collector = Collector(reactor, lambda: len(self.server.sessions))
         self.store = SQLStore(
             config.database.url,
             call_in_reactor=reactor.callFromThread,
@@ -311,11 +316,13 @@ class SlircdService(Tree):
             server,
             listeners,
             PluginManager(server, in_thread=deferToThread, outgoing=lambda private: make_outgoing(reactor, private)),
+            self._meter,
             *self._admin(config, reactor),
             housekeeping,
             Retention(server, config.database.url, reactor),
             Signals(reactor, self.rehash),
             ManagerService(notifier, reactor, self.status),
+            self._collector,
         )
         for child in children:
             child.setServiceParent(self)
@@ -329,7 +336,7 @@ class SlircdService(Tree):
         from slircd.metrics import Metrics
         from slircd.network.lag import LagProbe
 
-        metrics = Metrics(self.server, self._certificates.expiries)
+        metrics = Metrics(self.server, self._certificates.expiries, self._meter.turns, self._collector)
         self.server.bus.subscribe("metrics", metrics.event)
         self.store.watch_commits(metrics.committed)
         self._admin_service = AdminService(
@@ -367,7 +374,6 @@ class SlircdService(Tree):
             raise ExitWithMessage(str(error)) from None
         except Damaged as error:
             raise ExitWithMessage(f"the log cannot be replayed: {error}") from None
-        settle_collector()
         log.info("{text}", text=how_to_connect(self._plans, self.server.config, self._file))
 
     def stop(self, reason: str) -> None:
@@ -471,16 +477,6 @@ def how_to_connect(plans: list[Plan], config: Config, file: str) -> str:
     else:
         lines.append(f"Configure:              {beside('slircd')} config example > {file}, then restart")
     return "\n".join(lines)
-
-
-def settle_collector() -> None:
-    """Have the cycle collector leave alone what the start has made, and look at the rest less often.
-
-    What a server makes for an event is freed by its reference counts; with the default thresholds the search for
-    cycles costs a sixth of an event's time, and on a large state it stops everything for a while.
-    """
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
 
 
 def beside(command: str) -> str:

@@ -31,6 +31,8 @@ from slircd.events.types import ServerPrune, ServerRedact
 
 if TYPE_CHECKING:
     from slircd.events.bus import Record
+    from slircd.network.collector import Collector as CycleCollector
+    from slircd.network.meter import Durations
     from slircd.network.server import IRCServer
 
 
@@ -40,8 +42,17 @@ _FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 class Metrics:
     """Counts what the log does, and reads the rest off the server when it is asked."""
 
-    def __init__(self, server: IRCServer, certificates: Callable[[], Mapping[str, float]] = dict) -> None:
-        """`certificates` gives the files of certificates in use, and when each ends in seconds since the epoch."""
+    def __init__(
+        self,
+        server: IRCServer,
+        certificates: Callable[[], Mapping[str, float]] = dict,
+        turns: Durations | None = None,
+        collector: CycleCollector | None = None,
+    ) -> None:
+        """`certificates` gives the files of certificates in use, and when each ends in seconds since the epoch.
+
+        `turns` are the reactor's, `collector` searches for cycles, where they are measured.
+        """
         self.registry = CollectorRegistry()
         for make in (ProcessCollector, PlatformCollector, GCCollector):
             make(registry=self.registry)
@@ -88,6 +99,8 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=self.registry,
         )
+        if turns is not None and collector is not None:
+            self.registry.register(_TurnCollector(turns, collector))
         self.registry.register(_ServerCollector(server))
         self.registry.register(_TrafficCollector(server))
         self.registry.register(_DiskCollector(server, certificates))
@@ -154,6 +167,28 @@ class _FeedCollector(Collector):
             posts.add_metric([hook.name, "failed"], hook.failed)
             lag.add_metric([hook.name], hook.lag)
         yield from (posts, lag)
+
+
+class _TurnCollector(Collector):
+    """What makes everybody wait: long turns of the reactor, and among what makes them long, searches for cycles."""
+
+    def __init__(self, turns: Durations, collector: CycleCollector) -> None:
+        self._turns = turns
+        self._collector = collector
+
+    def collect(self) -> Iterator[Metric]:
+        for name, text, found in (
+            ("slircd_reactor_turn_seconds", "How long turns of the reactor were", self._turns),
+            ("slircd_gc_pause_seconds", "How long searches for cycles stopped everything", self._collector.pauses),
+        ):
+            family = HistogramMetricFamily(name, text)
+            family.add_metric([], found.buckets(), found.total_s)
+            yield family
+        yield CounterMetricFamily(
+            "slircd_gc_full_searches",
+            "Searches of all memory for cycles, because it had grown without a visible reason",
+            value=self._collector.full,
+        )
 
 
 class _ServerCollector(Collector):

@@ -91,8 +91,10 @@ class FakeTransport(StringTransport):
     def _close(self) -> None:
         if not self.closed:
             self.closed = True
-            if self.protocol is not None:
-                self.protocol.connectionLost(None)
+            # As with Twisted's: a connection that is gone leads to nobody.
+            protocol, self.protocol = self.protocol, None
+            if protocol is not None:
+                protocol.connectionLost(None)
 
 
 class FakeClient:

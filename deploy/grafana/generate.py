@@ -55,6 +55,12 @@ def gauge(name: str, more: str = "") -> str:
     return f'{name}{{instance=~"$instance"{more}}}'
 
 
+def longer(name: str, bound: str) -> str:
+    """How many of a histogram's values a second are above one of its bounds."""
+    at_most = rate(f"{name}_bucket", more=f', le="{bound}"')
+    return f"{rate(f'{name}_count')} - {at_most}"
+
+
 def rate(name: str, by: str = "", more: str = "") -> str:
     selected = f'rate({name}{{instance=~"$instance"{more}}}[$__rate_interval])'
     return f"sum by ({by}) ({selected})" if by else f"sum({selected})"
@@ -104,6 +110,13 @@ OVERVIEW = Board(
             course("Bytes", "Bps", (rate("slircd_line_bytes_total", "direction"), "{{direction}}")),
             course("Events", "ops", (f"topk(10, {rate('slircd_events_total', 'type')})", "{{type}}")),
             course("Reactor lag", "s", *quantiles("slircd_reactor_lag_seconds"), text="How late what is due is called"),
+            course(
+                "Long turns",
+                "ops",
+                (longer("slircd_reactor_turn_seconds", "0.02"), "turns"),
+                (longer("slircd_gc_pause_seconds", "0.02"), "of them searches for cycles"),
+                text="Turns of the reactor that took more than 20 ms",
+            ),
         ),
         "The event log": (
             course("Commit", "s", *quantiles("slircd_commit_seconds")),

@@ -344,7 +344,8 @@ async def _set_line(call: Call, kind: str, body: LineBody) -> ActionDone:
     expires = format_timestamp(call.now_s + seconds) if seconds else None
     reason, private = (truncate_utf8(text.strip(), MAX_REASON) for text in (body.reason, body.private_reason))
     line = NewLine(kind, mask, reason, private, expires)
-    decision = decide_line(call.state, call.actor, line, force=body.force)
+    hit = await call.server.bans.victims(kind, mask)
+    decision = decide_line(call.state, call.actor, line, hit, force=body.force)
     arguments = {"mask": mask, "reason": reason, "duration": body.duration, "force": "yes" if body.force else ""}
     return await record(call, kind, call.state.fold(mask), arguments, decision)
 

@@ -154,24 +154,52 @@ def _req(ctx: Context, argument: str) -> None:
         session.followed.clear()
 
 
-def announce_changes(server: IRCServer, before: dict[Session, dict[str, str | None]]) -> None:
+Kind = tuple[bool, bool, bytes | None]
+
+
+def _kind_of(session: Session) -> Kind:
+    """All that decides which capabilities a client is offered: is it protected, does it know values, by which name."""
+    connection = session.tls_connection()
+    return session.secure, session.sees_values, None if connection is None else connection.get_servername()
+
+
+def offers(server: IRCServer) -> dict[Kind, tuple[Session, dict[str, str | None]]]:
+    """What each kind of client is offered now, with one client of that kind."""
+    examples = {_kind_of(session): session for session in server.sessions}
+    return {kind: (session, offered(server, session)) for kind, session in examples.items()}
+
+
+def announce_changes(server: IRCServer, before: dict[Kind, tuple[Session, dict[str, str | None]]]) -> None:
     """Tell clients which capabilities have come, gone, or have other values (IRCv3 cap-notify).
 
-    `before` is what each session was offered.
+    `before` is what each kind of client was offered.
     """
-    for session, old in before.items():
-        if session.is_closed or not session.caps & CAP_NOTIFY:
-            continue
+    changes: dict[Kind, tuple[list[str], dict[str, str | None]]] = {}
+    for kind, (session, old) in before.items():
         new = offered(server, session)
         if STS in old and STS not in new:
             # It cannot be taken back but by a policy that has ended.
             new[STS] = "duration=0"
         gone = [name for name in old if name not in new]
         come = {name: value for name, value in new.items() if name not in old or old[name] != value}
-        for name in gone:
-            session.caps &= ~CAPABILITIES[name]
+        if gone or come:
+            changes[kind] = gone, come
+    if not changes:
+        return
+    told: dict[Session, tuple[list[str], dict[str, str | None]]] = {}
+    for session in server.sessions:
+        change = changes.get(_kind_of(session))
+        if change is not None and session.caps & CAP_NOTIFY and not session.is_closed:
+            told[session] = change
+            for name in change[0]:
+                session.caps &= ~CAPABILITIES[name]
+
+    def tell(session: Session) -> None:
+        gone, come = told[session]
         head = f":{server.server_name} CAP {session.display_nick}"
         for text in wrap(gone, ROOM):
             session.send(Line(f"{head} DEL :{text}"))
         for text in wrap(_words(come) if session.sees_values else come, ROOM):
             session.send(Line(f"{head} NEW :{text}"))
+
+    server.teller.tell(list(told), tell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slircd.commands.registry import Context, command
+from slircd.commands.registry import ClientGone, Context, command
 from slircd.events.clock import format_timestamp
 from slircd.rules.netbans import (
     ACTIONS,
@@ -14,7 +14,6 @@ from slircd.rules.netbans import (
     decide_unline,
     line_mask,
     parse_duration,
-    victims,
 )
 from slircd.security.filters import check_pattern
 from slircd.wire.message import truncate_utf8
@@ -42,8 +41,11 @@ async def _set_line(ctx: Context, kind: str, words: tuple[str, ...]) -> None:
     if not rest or (len(rest) < 2 and not test):
         raise NumericError(ERR_NEEDMOREPARAMS, kind.upper())
     mask = line_mask(kind, rest[0])
+    hit = await ctx.server.bans.victims(kind, mask)
+    if ctx.session.is_closed:
+        raise ClientGone
+    ctx.require_privilege("ban")  # it may have been taken meanwhile
     if test:
-        hit = victims(ctx.state, kind, mask)
         names = ", ".join(user.nick for user in hit[:10])
         ctx.notice(f"{kind.upper()} {mask} would hit {len(hit)} users{': ' if hit else ''}{names}")
         return
@@ -52,7 +54,7 @@ async def _set_line(ctx: Context, kind: str, words: tuple[str, ...]) -> None:
     line = NewLine(
         kind, mask, truncate_utf8(reason.strip(), MAX_REASON), truncate_utf8(private.strip(), MAX_REASON), expires
     )
-    await ctx.emit(decide_line(ctx.state, ctx.uid, line, force=force))
+    await ctx.emit(decide_line(ctx.state, ctx.uid, line, hit, force=force))
     ctx.notice(f"{kind.upper()} {mask} is set{f' until {expires[:19]}Z' if expires else ''}")
 
 

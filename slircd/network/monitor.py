@@ -56,17 +56,22 @@ class Monitor:
 
     def online(self, user: User) -> None:
         """Tell those who watch for the nick that `user` now has."""
-        self._tell(user.nick, RPL_MONONLINE.code, user.source)
-        for session in self.watchers(user.nick):
-            sync_user(self._server, session, user, session.send)
+        self._tell(user.nick, RPL_MONONLINE.code, user.source, user)
 
     def offline(self, nick: str) -> None:
         """Tell those who watch for `nick` that nobody has it now."""
         self._tell(nick, RPL_MONOFFLINE.code, nick)
 
-    def _tell(self, nick: str, code: str, text: str) -> None:
-        for session in self._watchers.get(self._state.fold(nick), ()):
-            timestamp = self._server.timestamp() if session.caps & SERVER_TIME else ""
-            session.send(
-                Line(f":{self._server.server_name} {code} {session.display_nick} :{text}", timestamp=timestamp)
-            )
+    def _tell(self, nick: str, code: str, text: str, user: User | None = None) -> None:
+        watchers = self._watchers.get(self._state.fold(nick))
+        if not watchers:
+            return
+        server = self._server
+
+        def tell(session: Session) -> None:
+            timestamp = server.timestamp() if session.caps & SERVER_TIME else ""
+            session.send(Line(f":{server.server_name} {code} {session.display_nick} :{text}", timestamp=timestamp))
+            if user is not None:
+                sync_user(server, session, user, session.send)
+
+        server.teller.tell(list(watchers), tell)

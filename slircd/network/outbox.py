@@ -279,6 +279,10 @@ class Outbox:
         self._ready.clear()
         self._held.clear()
         self.size = 0
+        # Nothing may lead in a circle: who is gone is to go without the cycle collector.
+        self._on_overflow = self._on_blocked = None
+        self._transport = None
+        self._send = _ignore_data
         self._go_on()
 
     def _go_on(self) -> None:
@@ -288,8 +292,9 @@ class Outbox:
             room.callback(None)
 
     def _end(self) -> None:
-        self._transport.unregisterProducer()
-        self._transport.loseConnection()
+        if self._transport is not None:
+            self._transport.unregisterProducer()
+            self._transport.loseConnection()
 
     # --- IPushProducer: the transport says when its own buffer is full --------------------------------------------
 
@@ -311,6 +316,10 @@ class Outbox:
     def stopProducing(self) -> None:
         """The connection is gone."""
         self.discard()
+
+
+def _ignore_data(data: bytes) -> None:
+    """A `_send` to nobody."""
 
 
 _MAX_DIRECT: Final = 131_072

@@ -528,10 +528,14 @@ def metadata_set(out: Rendering, event: ev.MetadataSet, stamp: Stamp) -> None:
         hearing = {**out.peers(target), **dict.fromkeys(out.server.monitor.watchers(user.nick))}
         name = user.nick
     source = out.source_of(event.actor_uid)
-    for session in hearing:
-        # Whoever set it has its answer, and is told nothing of its own change (IRCv3 draft/metadata-3).
-        if event.key in session.followed and (out.origin is None or session is not out.origin.session):
-            session.send(metadata_line(out.server, session, name, event.key, event.value, source))
+    # Whoever set it has its answer, and is told nothing of its own change (IRCv3 draft/metadata-3).
+    own = out.origin.session if out.origin is not None else None
+    following = [session for session in hearing if event.key in session.followed and session is not own]
+
+    def tell(session: Session) -> None:
+        session.send(metadata_line(out.server, session, name, event.key, event.value, source))
+
+    out.server.teller.tell(following, tell)
 
 
 @renders(ev.ChannelTopicChange)
@@ -610,7 +614,7 @@ def oper_kill(out: Rendering, event: ev.OperKill, stamp: Stamp) -> None:
 
 def line_add(out: Rendering, event: ev.LineAdd, stamp: Stamp) -> None:
     kind = event.event_type.removeprefix("oper.")
-    out.server.bans.added(kind, out.state.bans[kind][out.state.fold(event.mask)])
+    out.server.bans.added(kind, out.state.bans[kind][out.state.fold(event.mask)], event.actor_uid or ev.SERVER)
     if event.expires is not None:
         out.server.expiries.add(event.expires, "", kind, event.mask)
     private = f"|{event.private_reason}" if event.private_reason else ""

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from slircd.about import version
-from slircd.commands.capability import announce_changes, offered
+from slircd.commands.capability import announce_changes, offers
 from slircd.commands.extensions import Extensions
 from slircd.commands.features import isupport_lines
 from slircd.events.bus import EventBus, Order
@@ -25,12 +25,14 @@ from slircd.events.interface import EventStore
 from slircd.events.types import SERVER, ServerStart, ServerStop
 from slircd.network.accepts import AcceptLists
 from slircd.network.always_on import AlwaysOn
+from slircd.network.announce import Teller
 from slircd.network.channels import ChannelsService
 from slircd.network.expiry import Expiries
 from slircd.network.measures import Measures
 from slircd.network.monitor import Monitor
 from slircd.network.netbans import NetworkBans
 from slircd.network.outbox import Flusher, OutputGate
+from slircd.network.patience import Patience
 from slircd.network.render import Renderer
 from slircd.network.turns import Turns
 from slircd.network.users import UserRegistry
@@ -61,10 +63,6 @@ if TYPE_CHECKING:
 txaio.use_twisted()
 log = txaio.make_logger()
 
-PING_BUCKET_S: Final = 5
-"""Seconds that a ping timer may be early or late: timers of one bucket share one delayed call."""
-
-
 REFUSALS: Final = 20
 """Connections over TLS that are told why they are turned away, at once, and in ten seconds."""
 
@@ -88,8 +86,7 @@ class IRCServer(MultiService):
 
     `channel_at` gives the channel of a key as it was at a timestamp of the log, None if there was none, or raises
     BeforeTheLog; `rehash` is what REHASH and SIGHUP run, with the actor as argument, and resolves to what is to be told of it; `stop`
-    is what DIE runs.  app provides all of them, and has told txaio which
-    reactor its timers are to use.
+    is what DIE runs.  app provides all of them.
     """
 
     def __init__(
@@ -123,7 +120,8 @@ class IRCServer(MultiService):
         self.flusher = Flusher(reactor)
         self.turns = Turns(reactor)
         """How long work is divided."""
-        self.timers = txaio.make_batched_timer(PING_BUCKET_S)
+        self.teller = Teller(self.turns)
+        self.patience = Patience(reactor)
         self.throttle = ConnectionThrottle(config.throttle, reactor, config.limits.clients)
         self.sessions: dict[Session, None] = {}
         self.strangers: Lobby[Session] = Lobby(
@@ -258,7 +256,7 @@ class IRCServer(MultiService):
 
     def use_config(self, config: Config) -> None:
         """Go by `config` from now on, and tell clients of capabilities that have changed with it."""
-        before = {session: offered(self, session) for session in self.sessions}
+        before = offers(self)
         self.config = config
         self.isupport = list(isupport_lines(config))
         """The tokens of each RPL_ISUPPORT line."""

@@ -36,6 +36,7 @@ from slircd.wire.numerics import ERR_INPUTTOOLONG, ERR_UNKNOWNCOMMAND, ERR_YOURE
 
 if TYPE_CHECKING:
     from slircd.network.listeners import ListenerInfo
+    from slircd.network.patience import Bucket as PatienceBucket
     from slircd.network.server import IRCServer
     from slircd.services.accounts import Login
     from slircd.services.sasl import Exchange
@@ -74,7 +75,6 @@ class Session:
         "_free_bucket",
         "_handshaking",
         "_last_line",
-        "_ping_timer",
         "_pinged",
         "_queue",
         "_queue_bytes",
@@ -112,6 +112,7 @@ class Session:
         "silenced",
         "transport",
         "uid",
+        "waits_in",
     )
 
     def __init__(
@@ -175,7 +176,8 @@ class Session:
         """The multiline message that the client is sending."""
         self._last_line = now
         self._pinged = False
-        self._ping_timer: Any = None
+        self.waits_in: PatienceBucket | None = None
+        """With whom the session waits for its moment; of Patience alone."""
         self._wakeup: IDelayedCall | None = None
         flood = server.config.flood
         self._bucket = Bucket(flood.burst, flood.rate_per_s, now)
@@ -244,18 +246,13 @@ class Session:
         if set_no_delay is not None:
             set_no_delay(True)
         timeouts = server.config.timeouts
-        if self._handshaking:
-            self._ping_timer = server.timers.call_later(timeouts.handshake_s, self._handshake_timeout)
-        else:
-            self._ping_timer = server.timers.call_later(timeouts.registration_s, self._registration_timeout)
+        server.patience.wait(self, timeouts.handshake_s if self._handshaking else timeouts.registration_s)
 
     def handshake_completed(self) -> None:
         """TLS is there: the time to register begins."""
         self._handshaking = False
         if not self._closed and not self.is_registered:
-            self._cancel_ping()
-            seconds = self.server.config.timeouts.registration_s
-            self._ping_timer = self.server.timers.call_later(seconds, self._registration_timeout)
+            self.server.patience.wait(self, self.server.config.timeouts.registration_s)
 
     def admit(self) -> bool:
         """Whether the client's address may connect; it is told, and closed, if not."""
@@ -295,17 +292,6 @@ class Session:
         """Whether the throttle has counted the connection."""
         return self._admitted
 
-    def _registration_timeout(self) -> None:
-        self._ping_timer = None
-        if not self.is_registered:
-            self.server.measures.cut["registration"] += 1
-            self.close("Registration timed out")
-
-    def _handshake_timeout(self) -> None:
-        self._ping_timer = None
-        self.server.measures.cut["handshake"] += 1
-        self._end_now("TLS handshake timed out")
-
     def make_room(self) -> None:
         """Too many connections are no users yet, and this one has been one for the longest time."""
         self.server.measures.cut["registration"] += 1
@@ -320,8 +306,7 @@ class Session:
         self.registration = None
         self.outbox.limit = self.server.config.limits.sendq_bytes
         self.server.strangers.discard(self)
-        self._cancel_ping()
-        self._arm_ping(self.server.config.timeouts.ping_interval_s)
+        self.server.patience.wait(self, self.server.config.timeouts.ping_interval_s)
 
     def close(self, reason: str, *, farewell: str = "") -> None:
         """End the session: its user leaves the network, the client gets ERROR, then the connection is closed.
@@ -337,16 +322,15 @@ class Session:
             self.send(Line(farewell, timestamp=self.server.timestamp()))
         host = self.address or "unix"
         self.send(Line(f"ERROR :Closing Link: {host} ({reason})"))
-        self._cancel_ping()
         # A client that does not read, or does not answer the end of TLS, would keep its connection for ever.
-        self._ping_timer = self.server.timers.call_later(CLOSING_S, self.abort)
+        self.server.patience.wait(self, CLOSING_S)
         self.outbox.close()
 
     def connection_lost(self, reason: str) -> None:
         """The connection is gone."""
         was_closed, self._closed = self._closed, True
         self.outbox.discard()
-        self._cancel_ping()
+        self.server.patience.forget(self)
         self._queue.clear()
         if self._wakeup is not None:
             self._wakeup.cancel()
@@ -610,17 +594,18 @@ class Session:
 
     # --- patience -------------------------------------------------------------------------------------------------
 
-    def _arm_ping(self, delay: float) -> None:
-        self._ping_timer = self.server.timers.call_later(delay, self._check_ping)
-
-    def _cancel_ping(self) -> None:
-        timer, self._ping_timer = self._ping_timer, None
-        if timer is not None:
-            timer.cancel()
-
-    def _check_ping(self) -> None:
-        self._ping_timer = None
+    def patience_ends(self) -> None:
+        """The moment has come for which the session waits: cut it, ask whether it is there, or wait on."""
         if self._closed:
+            self.abort()  # it has not read its last lines, or does not close its end
+            return
+        if self._handshaking:
+            self.server.measures.cut["handshake"] += 1
+            self._end_now("TLS handshake timed out")
+            return
+        if self.registration is not None:
+            self.server.measures.cut["registration"] += 1
+            self.close("Registration timed out")
             return
         timeouts = self.server.config.timeouts
         idle = self.server.reactor.seconds() - self._last_line
@@ -628,12 +613,12 @@ class Session:
             self.server.measures.cut["ping"] += 1
             self.close(f"Ping timeout: {round(idle)} seconds")
         elif idle < timeouts.ping_interval_s:
-            self._arm_ping(timeouts.ping_interval_s - idle)
+            self.server.patience.wait(self, timeouts.ping_interval_s - idle)
         else:
             self._pinged = True
             timestamp = self.server.timestamp() if self.caps & SERVER_TIME else ""
             self.send(Line(f":{self.server.server_name} PING :{self.server.server_name}", timestamp=timestamp))
-            self._arm_ping(timeouts.ping_timeout_s)
+            self.server.patience.wait(self, timeouts.ping_timeout_s)
 
 
 def _address(transport: Any) -> str:

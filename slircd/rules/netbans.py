@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_network
 from typing import Final, NamedTuple
 
@@ -96,11 +96,6 @@ def is_wide(kind: str, mask: str) -> bool:
     return len(re.sub(r"[*?.:\s]", "", host)) < NARROW and not narrow_user
 
 
-def victims(state: ServerState, kind: str, mask: str) -> list[User]:
-    """Who is online and hit by a line; services never are."""
-    return [user for user in state.users.values() if not user.is_service and hits(state, kind, mask, user)]
-
-
 class NewLine(NamedTuple):
     """A line that an operator asks for."""
 
@@ -111,8 +106,14 @@ class NewLine(NamedTuple):
     expires: str | None
 
 
-def decide_line(state: ServerState, actor: str, line: NewLine, *, force: bool) -> Iterator[ev.Event]:
-    """A line is set, and whom it hits is disconnected.
+AT_ONCE: Final = 3
+"""Users who are disconnected with the line that hits them; the others follow, because each may be seen by thousands."""
+
+
+def decide_line(
+    state: ServerState, actor: str, line: NewLine, hit: Sequence[User], *, force: bool
+) -> Iterator[ev.Event]:
+    """A line is set, and the first of those whom it hits are disconnected with it; `hit` is who they all are.
 
     Raises StandardReply where it is wide, would hit everybody, or the operator, unless `force`; or is there already.
     """
@@ -120,12 +121,10 @@ def decide_line(state: ServerState, actor: str, line: NewLine, *, force: bool) -
     kind = KINDS[line.kind]
     if state.fold(line.mask) in state.bans.get(line.kind, {}):
         raise StandardReply("FAIL", "ALREADY_SET", line.mask, text="There is such a line already")
-    hit = victims(state, line.kind, line.mask)
-    others = sum(not user.is_service and user.uid != actor for user in state.users.values())
     if not force:
         if any(user.uid == actor for user in hit):
             raise _refuse(line.mask, "That would hit you; add FORCE if you mean it")
-        if is_wide(line.kind, line.mask) or (others > 2 and len(hit) >= others):
+        if is_wide(line.kind, line.mask) or (len(hit) > 2 and len(hit) >= _others(state, actor)):
             raise _refuse(line.mask, f"That is very wide and hits {len(hit)} users now; add FORCE if you mean it")
     yield kind.add(
         actor_uid=actor,
@@ -138,9 +137,13 @@ def decide_line(state: ServerState, actor: str, line: NewLine, *, force: bool) -
         expires=line.expires,
     )
     if kind.disconnects:
-        for user in hit:
-            if not user.is_oper:
-                yield disconnect_event(user, actor, f"Banned: {line.reason}")
+        for user in [user for user in hit if not user.is_oper][:AT_ONCE]:
+            yield disconnect_event(user, actor, f"Banned: {line.reason}")
+
+
+def _others(state: ServerState, actor: str) -> int:
+    """How many users there are beside services and the actor."""
+    return sum(not user.is_service and user.uid != actor for user in state.users.values())
 
 
 def decide_unline(state: ServerState, actor: str, kind: str, text: str) -> Iterator[ev.Event]:

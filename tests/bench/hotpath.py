@@ -14,7 +14,7 @@ from time import process_time
 
 from twisted.internet.interfaces import IAddress
 
-from slircd.app import settle_collector
+from slircd.network.collector import settle
 from slircd.network.listeners import ListenerInfo
 from slircd.network.protocol import IRCProtocol
 from tests.harness import FakeTransport, World, make_config
@@ -83,7 +83,7 @@ def measure(messages: int) -> dict[str, float]:
         for client in clients[:size]:
             client.sends(f"JOIN #m{size}")
     sender, other = clients[0], clients[1]
-    settle_collector()
+    settle()
     found: dict[str, float] = {}
     for size in MEMBERS:
         line = f"PRIVMSG #m{size} :{TEXT}"

@@ -31,7 +31,6 @@ from twisted.internet import reactor as installed_reactor  # noqa: TID251  # thi
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from slircd.app import settle_collector
 from slircd.events.bus import EventBus
 from slircd.events.memory import MemoryStore
 from slircd.events.reader import LogReader
@@ -39,6 +38,7 @@ from slircd.events.row import Row
 from slircd.events.schema import EVENTS, METADATA
 from slircd.events.store import SQLStore
 from slircd.events.types import EVENT_TYPES, Event
+from slircd.network.collector import settle
 from slircd.network.outbox import OutputGate
 from slircd.replay.reconstructor import Replayed, replay
 from slircd.state.livedigest import LiveDigest
@@ -152,7 +152,7 @@ class Run:
     def measure(self, start: Callable[[], None]) -> Figures:
         """Run the reactor until all is committed."""
         gc.collect()
-        settle_collector()
+        settle()
         before, started = cpu(), time.monotonic()
         reactor.callWhenRunning(start)
         reactor.run()

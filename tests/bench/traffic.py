@@ -278,4 +278,5 @@ class Traffic:
         if opers:
             mask = f"*@198.18.{self.rng.randrange(256)}.{self.rng.randrange(256)}"
             line = netbans.NewLine("kline", mask, "spam", "", None)
-            yield from netbans.decide_line(self.state, opers[0], line, force=True)
+            hit = [user for user in self.state.users.values() if netbans.hits(self.state, "kline", mask, user)]
+            yield from netbans.decide_line(self.state, opers[0], line, hit, force=True)

@@ -11,13 +11,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.names import dns, error
 
 from slircd.config.sections import Dnsbl
+from slircd.network.netbans import LOOKED_AT
 from slircd.rules.netbans import KINDS, is_wide, parse_duration
 from slircd.security.dnsbl import BlockLists, query_name
 from slircd.security.filters import FilterSet, check_pattern
 from slircd.security.netbans import BanTables, HostTable
 from slircd.state.model import Filter, NetworkBan
 from slircd.wire.masks import matches_glob, matches_mask
-from tests.harness import FakeClient, ServerTestCase, words_of
+from tests.harness import FakeClient, ServerTestCase, TurnClock, World, make_config, words_of
 
 
 class Lines(ServerTestCase):
@@ -61,6 +62,53 @@ class Lines(ServerTestCase):
                 bystander.sends("QUIT")
                 self.client("new", address="198.51.100.7").sends("QUIT")
                 self.assertEqual(self.world.state.bans, {})
+
+    def test_thousands_in_turns(self) -> None:
+        """A line that hits many keeps them out at once and disconnects one a turn; others are served between."""
+        self.world = World(config=make_config({"throttle": {"enabled": False}}), clock=TurnClock())
+        root, bystander = self.oper("root", address="203.0.113.1"), self.client("other", address="192.0.2.9")
+        many = [self.client(f"u{number}", address="198.51.100.7") for number in range(40)]
+        root.protocol.dataReceived(b"GLINE *@198.51.100.7 :flood\r\n")
+        self.assertEqual(sum(each.uid in self.world.state.users for each in many), 37)
+        self.assertKeptOut("198.51.100.7")
+        left = sum(each.uid in self.world.state.users for each in many)
+        self.assertGreater(left, 20)
+        bystander.protocol.dataReceived(b"PING 1\r\n")
+        self.assertReceives(bystander, ":irc.test PONG irc.test :1")
+        self.assertEqual(sum(each.uid in self.world.state.users for each in many), left - 1)
+        while self.world.server.turns.waiting:
+            self.world.turn()
+        self.assertEqual(len(self.events_of("user.disconnect")), 40)
+        self.assertTrue(all(each.is_closed for each in many))
+        self.assertEqual({each.actor_uid for each in self.events_of("user.disconnect")}, {root.uid})
+        self.assertFalse(bystander.is_closed)
+
+    def test_taken_off_again(self) -> None:
+        """A line that was a mistake stops disconnecting when it is removed."""
+        self.world = World(config=make_config({"throttle": {"enabled": False}}), clock=TurnClock())
+        root = self.oper("root", address="203.0.113.1")
+        many = [self.client(f"u{number}", address="198.51.100.7") for number in range(20)]
+        root.protocol.dataReceived(b"GLINE *@198.51.100.7 :oops\r\n")
+        for _ in range(5):
+            self.world.turn()
+        root.sends("UNGLINE *@198.51.100.7")
+        left = [each for each in many if each.uid in self.world.state.users]
+        self.assertGreater(len(left), 5)
+        for _ in range(30):
+            self.world.turn()
+        self.assertFalse(any(each.is_closed for each in left))
+
+    def test_operator_leaves(self) -> None:
+        """Who asks whom a line would hit and leaves before the answer sets nothing."""
+        self.world = World(config=make_config({"throttle": {"enabled": False}}), clock=TurnClock())
+        root = self.oper("root", address="203.0.113.1")
+        for number in range(LOOKED_AT):
+            self.client(f"u{number}", address="198.51.100.7")
+        root.protocol.dataReceived(b"GLINE *@198.51.100.8 :spam\r\n")
+        root.disconnects()
+        for _ in range(5):
+            self.world.turn()
+        self.assertEqual(self.world.state.bans, {})
 
     def test_shun(self) -> None:
         """The shunned may leave, and nothing else."""

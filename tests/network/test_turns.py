@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from slircd.commands.names import NAMES_PIECE
 from slircd.commands.registry import PIECE
+from slircd.network.announce import PIECE as TOLD
 from slircd.network.outbox import PIECE as FLUSHED
 from slircd.network.outbox import Flusher, Outbox, OutputGate
 from slircd.network.turns import BUDGET_S, Turns
@@ -326,6 +327,34 @@ class Names(PiecesTestCase):
         for _ in range(40):
             lines += self.many[5].lines()
         self.assertEqual(len(self.named(lines)), NAMES_PIECE + 10)
+
+
+class Telling(PiecesTestCase):
+    def test_metadata_and_monitor(self) -> None:
+        """What each of many is told in its own words comes in turns, in order, and not to who has gone."""
+        self.world.server.teller.tell([], str)  # nobody: nothing to do
+        many = [self.client(f"u{number}") for number in range(TOLD + 10)]
+        for each in many:
+            each.sends("MONITOR + ann")
+            each.lines()
+        ann = self.client("ann")
+        ann.protocol.dataReceived(b"QUIT\r\n")
+        many[-2].disconnects()
+        for _ in range(8):
+            self.world.turn()
+        for each in (many[0], many[-1]):
+            self.assertEqual([line.split()[1] for line in each.lines()], ["730", "731"])
+        self.assertEqual(self.world.server.turns.waiting, 0)
+
+    def test_capabilities_that_have_gone(self) -> None:
+        """A rehash tells each client what has changed for it, and nobody anything if nothing has."""
+        old, new = self.client("old", caps="cap-notify draft/relaymsg"), self.client("new")
+        config = self.world.server.config
+        self.world.server.use_config(config)
+        self.assertEqual(old.lines(), [])
+        self.world.server.use_config(make_config({**self.config, "relay": {"enabled": False}}))
+        self.assertIn("CAP old DEL :draft/relaymsg", "".join(old.lines()))
+        self.assertEqual(new.lines(), [])
 
 
 class SlowClock(Clock):

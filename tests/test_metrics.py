@@ -16,7 +16,9 @@ from twisted.internet.task import Clock
 from slircd.events.bus import Record
 from slircd.events.types import ServerRedact
 from slircd.metrics import Metrics
+from slircd.network.collector import Collector
 from slircd.network.lag import LAG_S, LagProbe
+from slircd.network.meter import Durations
 from slircd.state.apply import Stamp
 from slircd.wire.line import Line
 from tests.harness import ServerTestCase, World, make_config
@@ -42,6 +44,21 @@ class Series(ServerTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.metrics = Metrics(self.world.server, lambda: {"here.crt": 1_800_000_000.0})
+
+    def test_turns_and_pauses(self) -> None:
+        """Long turns of the reactor and searches for cycles are histograms; full searches are counted."""
+        turns = Durations()
+        collector = Collector(self.world.clock, lambda: 0)
+        metrics = Metrics(self.world.server, dict, turns, collector)
+        turns.add(0.03)
+        collector.pauses.add(0.003)
+        collector.full += 1
+        found = series(metrics)
+        self.assertEqual(found['slircd_reactor_turn_seconds_bucket{le="0.02"}'], 0)
+        self.assertEqual(found['slircd_reactor_turn_seconds_bucket{le="0.05"}'], 1)
+        self.assertEqual(found["slircd_reactor_turn_seconds_sum"], 0.03)
+        self.assertEqual(found['slircd_gc_pause_seconds_bucket{le="0.005"}'], 1)
+        self.assertEqual(found["slircd_gc_full_searches_total"], 1)
 
     def test_lines_and_commands(self) -> None:
         """What clients send and are sent is counted, also of those who have gone."""

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Send = Callable[[Line], None]
 
+AT_ONCE: Final = 200
+"""Members that are named as soon as somebody asks."""
+
 NAMES_PIECE: Final = 1_000
 """Members that are named in one turn of the reactor: about a millisecond."""
 
@@ -81,6 +84,8 @@ async def send_names(
     """
     members = iter(list(channel.members))
     piece = list(islice(members, NAMES_PIECE))
+    if len(channel.members) > AT_ONCE:
+        await next_turn()
     while piece:
         sees_hidden = server.has_privilege(session, "see-hidden")
         if server.state.channels.get(channel.key) is not channel or not may_see_channel(

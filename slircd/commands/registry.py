@@ -59,6 +59,10 @@ PIECE: Final = 200
 """Things that a long answer looks at in one turn: lines of a LIST or a WHO, about two milliseconds."""
 
 
+AT_ONCE: Final = 60
+"""Things that are looked at as soon as somebody asks."""
+
+
 class ClientGone(Exception):
     """The client has gone while it was being answered; there is nothing more to do."""
 
@@ -279,7 +283,8 @@ class Context:
         is waited for.  Raises ClientGone if it leaves before the end.
         """
         for start in range(0, len(things), most):
-            if start:
+            # Not even the first piece of something long is at once: many may have asked in this turn.
+            if start or len(things) > AT_ONCE:
                 await self.next_turn()
             yield things[start : start + most]
 

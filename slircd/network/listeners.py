@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from slircd.config.load import ConfigError, Problem
 from slircd.config.sections import DEFAULT_LISTEN, Config, Listen
+from slircd.network.meter import bound_accepts
 from slircd.network.proxy import ProxyFactory
 from slircd.network.tls import ReloadableTLS, TLSFileError, over_tls
 
@@ -219,6 +220,7 @@ class Listener(StreamServerEndpointService):
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
         log.info("listening on {host} for {kind}", host=port.getHost(), kind=self._kind)
+        bound_accepts(port)
         return port
 
 

@@ -31,6 +31,7 @@ class OutputGate:
     __slots__ = (
         "_clock",
         "_closed_since",
+        "_releasing",
         "_waiting",
         "applied_sequence",
         "closed",
@@ -50,6 +51,8 @@ class OutputGate:
         self.committed_sequence = 0
         self.closed = False
         self._waiting: list[Outbox] = []
+        self._releasing = False
+        """Whether some are still to be let go in the next turn."""
 
     def applied(self, sequence: int) -> None:
         """From now on output shows the state up to `sequence`."""
@@ -67,11 +70,25 @@ class OutputGate:
             # What stays behind was made after the commit began, so not much before now.
             self._closed_since = now
             self.closed = self.applied_sequence > self.committed_sequence
+        if not self._releasing:
+            self._release()
+
+    def _release(self) -> None:
+        """Let go what waited, or as much of it as a turn may have: who is not reached keeps its order all the same."""
+        self._releasing = False
+        sequence = self.committed_sequence
         waiting = self._waiting
+        again: list[Outbox] = []
         self._waiting = []
-        for outbox in waiting:
-            if outbox.release(sequence):
-                self._waiting.append(outbox)
+        end = self._clock.seconds() + BUDGET_S
+        for start in range(0, len(waiting), PIECE):
+            if start and self._clock.seconds() >= end:
+                again += waiting[start:]
+                self._releasing = True
+                self._clock.callLater(0, self._release)
+                break
+            again += [outbox for outbox in waiting[start : start + PIECE] if outbox.release(sequence)]
+        self._waiting = again + self._waiting
 
     def wait(self, outbox: Outbox) -> None:
         """Have `outbox` told of the next commit."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-BUDGET_S: Final = 0.004
+BUDGET_S: Final = 0.0025
 """What all long work together may take of a turn; a piece that has begun is finished."""
 
 

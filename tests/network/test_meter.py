@@ -7,7 +7,15 @@ import socket
 import unittest
 from types import SimpleNamespace
 
-from slircd.network.meter import MOST_EVENTS, Durations, MeasuredPoll, TurnMeter
+from slircd.network.meter import (
+    MOST_ACCEPTS,
+    MOST_EVENTS,
+    READING_S,
+    Durations,
+    MeasuredPoll,
+    TurnMeter,
+    bound_accepts,
+)
 
 
 class Histograms(unittest.TestCase):
@@ -32,15 +40,50 @@ class Polls(unittest.TestCase):
 
     def test_most_events(self) -> None:
         """A look at the sockets takes no more than a turn may hold; all come in turn, none twice before the others."""
-        pairs = [socket.socketpair() for _ in range(2 * MOST_EVENTS)]
+        pairs = [socket.socketpair() for _ in range(MOST_EVENTS + 5)]
         for here, there in pairs:
             self.addCleanup(here.close)
             self.addCleanup(there.close)
             self.reactor._poller.register(here.fileno(), select.EPOLLIN)
             there.send(b"x")
-        seen = [fd for _ in range(2) for fd, _ in self.reactor._poller.poll(0, 10_000)]
-        self.assertEqual(len(seen), 2 * MOST_EVENTS)
-        self.assertEqual(set(seen), {here.fileno() for here, _ in pairs})
+        self.assertEqual(len(list(self.reactor._poller.poll(0, 10_000))), MOST_EVENTS)
+        seen = {fd for _ in range(8) for fd, _ in self.reactor._poller.poll(0, 10_000)}
+        self.assertEqual(seen, {here.fileno() for here, _ in pairs})
+
+    def test_enough_for_a_turn(self) -> None:
+        """A turn that has taken long enough serves no more; who was not served comes first in the next, in order."""
+        now = 0.0
+
+        class Ready:
+            def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
+                return [(fd, select.EPOLLIN) for fd in (1, 2, 3, 4, 5)]
+
+        poller = MeasuredPoll(Ready(), Durations(), lambda: now)
+        served: list[int] = []
+        for _ in range(10):
+            for fd, _event in poller.poll(0, 1_000):
+                served.append(fd)
+                now += 0.6 * READING_S
+        self.assertEqual(served[:5], [1, 2, 3, 4, 5])
+        self.assertEqual(len(served), 20)
+        self.assertGreaterEqual(min(served.count(fd) for fd in (1, 2, 3, 4, 5)), 3)
+
+    def test_accepts(self) -> None:
+        """A port takes some connections a turn, however many Twisted has come to think of."""
+
+        class Port:
+            numberAccepts = 100  # Twisted's name
+            taken = 0
+
+            def doRead(self) -> None:  # Twisted's name
+                self.taken += self.numberAccepts
+                self.numberAccepts += 20
+
+        port = Port()
+        bound_accepts(port)
+        port.doRead()
+        port.doRead()
+        self.assertEqual(port.taken, 2 * MOST_ACCEPTS)
 
     def test_turns_are_counted(self) -> None:
         """Each look ends a turn; waiting is not part of one."""

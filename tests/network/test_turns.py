@@ -9,7 +9,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from slircd.commands.names import NAMES_PIECE
-from slircd.commands.registry import PIECE
+from slircd.commands.registry import AT_ONCE, PIECE
 from slircd.network.announce import PIECE as TOLD
 from slircd.network.outbox import PIECE as FLUSHED
 from slircd.network.outbox import Flusher, Outbox, OutputGate
@@ -80,7 +80,10 @@ class Lists(PiecesTestCase):
         cat.protocol.dataReceived(b"PING 1\r\n")
         self.assertReceives(cat, ":irc.test PONG irc.test :1")
         self.assertFalse(b" 323 " in bob.transport.value(), "the list has ended already")
+        cat.protocol.dataReceived(b"PING 2\r\n")
+        self.assertReceives(cat, ":irc.test PONG irc.test :2")
         self.assertTrue(b" 322 " in bob.transport.value())
+        self.assertFalse(b" 323 " in bob.transport.value(), "the list has ended already")
 
     def test_own_commands_wait(self) -> None:
         """What the same client asks meanwhile is answered behind its list."""
@@ -300,7 +303,7 @@ class Names(PiecesTestCase):
     def test_asking_for_names(self) -> None:
         """NAMES of a large channel takes a turn for each piece."""
         turns = self.turns_of(self.many[0], "NAMES #big", "366")
-        self.assertEqual(len(turns), 2)
+        self.assertEqual(len([turn for turn in turns if turn]), 2)
         named = self.named([line for turn in turns for line in turn])
         self.assertEqual(len(named), NAMES_PIECE + 10)
 
@@ -345,6 +348,20 @@ class Telling(PiecesTestCase):
         for each in (many[0], many[-1]):
             self.assertEqual([line.split()[1] for line in each.lines()], ["730", "731"])
         self.assertEqual(self.world.server.turns.waiting, 0)
+
+    def test_many_who_ask(self) -> None:
+        """Who asks for something long in the same turn as a hundred others makes that turn no longer."""
+        for number in range(AT_ONCE + 1):
+            self.client(f"u{number}")
+        askers = [self.oper(f"a{number}") for number in range(5)]
+        for each in askers:
+            each.lines()
+            each.protocol.dataReceived(b"WHO u*\r\n")
+            self.assertEqual(each.session.outbox.size, 0)
+        for _ in range(3):
+            self.world.turn()
+        for each in askers:
+            self.assertEqual(len(self.shown(each.lines(), "352")), AT_ONCE + 1)
 
     def test_capabilities_that_have_gone(self) -> None:
         """A rehash tells each client what has changed for it, and nobody anything if nothing has."""
@@ -399,6 +416,41 @@ class Budgets(unittest.TestCase):
         self.assertTrue(first.called)
         clock.advance(0)
         self.assertTrue(second.called)
+
+    def test_letting_go(self) -> None:
+        """A commit lets thousands go in turns; who is not reached yet sends nothing before what is held."""
+
+        class Busy(TurnClock):
+            looks_s = 0.0
+
+            def seconds(self) -> float:
+                self.rightNow += self.looks_s
+                return self.rightNow
+
+        clock = Busy()
+        flusher, gate = Flusher(clock), OutputGate(clock)
+        gate.applied(5)
+        transports = [FakeTransport("192.0.2.1") for _ in range(3 * FLUSHED)]
+        boxes = [Outbox(gate, flusher, each, limit=1_000, on_overflow=lambda: None) for each in transports]
+        for box in boxes:
+            box.append(b"held\r\n")
+        clock.looks_s = BUDGET_S
+        gate.committed(5)
+        self.assertFalse(gate.closed)
+        self.assertFalse(boxes[0].holding)
+        self.assertTrue(boxes[-1].holding)
+        boxes[-1].append(b"after\r\n", free=True)
+        gate.applied(6)
+        boxes[-1].append(b"later\r\n")
+        clock.looks_s = 0.0
+        clock.advance(0)
+        clock.advance(0)
+        self.assertEqual(transports[0].value(), b"held\r\n")
+        self.assertEqual(transports[-1].value(), b"held\r\nafter\r\n")
+        gate.committed(6)
+        clock.advance(0)
+        self.assertEqual(transports[-1].value(), b"held\r\nafter\r\nlater\r\n")
+        self.assertEqual(clock.calls, [])
 
     def test_writes_of_a_turn(self) -> None:
         """Thousands of writes are divided over turns, in order, and what comes later stands behind them."""

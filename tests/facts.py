@@ -24,6 +24,8 @@ def facts_of(row: Row) -> list[Fact]:
         return [("PRIVMSG", event.nick, event.to, event.text)]
     if kind == "channel.part":
         return [("PART", event.name, event.member)]
+    if kind == "channel.rename":
+        return [("RENAME PART", event.name), ("RENAME JOIN", event.new_name)]
     if kind == "channel.kick":
         return [("KICK", event.name, event.member)]
     if kind == "user.nick_change":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode, b64encode
 from typing import Final
 
@@ -83,7 +82,7 @@ async def _step(ctx: Context, text: str) -> None:
             await ctx.server.accounts.log_in(ctx, result, method)
             ctx.reply(RPL_SASLSUCCESS)
             return
-    except (AccountError, binascii.Error):
+    except (AccountError, ValueError):  # binascii.Error, and what b64decode says of letters that are not ASCII
         session.end_sasl()
         session.failures += 1
         ctx.reply(ERR_SASLFAIL)

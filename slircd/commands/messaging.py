@@ -16,6 +16,8 @@ from twisted.internet.defer import Deferred
 from slircd.commands.backlog import PLAYBACK, playback
 from slircd.commands.delivery import Said, Spoken, deliver_to_channel, deliver_to_user, echo, to_spoken
 from slircd.commands.registry import Context, command, targets
+from slircd.events.bus import StoreUnavailable
+from slircd.events.codec import EncodeError
 from slircd.rules.history import decide_message, is_kept_of_channel, is_kept_of_users, is_worth_keeping
 from slircd.rules.lookup import channel_named, may_see_channel
 from slircd.rules.message import check_channel_text, check_private_text, hearing_modes, is_guarded, is_silenced
@@ -116,13 +118,21 @@ def _to_each(ctx: Context, verb: str, to: str, text: str | None, limit: int) -> 
 
 
 async def finish(ctx: Context, waiting: list[Waiting], *, quiet: bool) -> None:
-    """Wait for the turns of messages that are events; `quiet` swallows what the order refuses."""
+    """Wait for the turns of messages that are events; `quiet` swallows what the order refuses.
+
+    Raises StoreUnavailable or EncodeError when every turn has been waited for.
+    """
+    failed: Exception | None = None
     for turn in waiting:
         try:
             await turn
         except NumericError as error:
             if not quiet:
                 ctx.refuse(error)
+        except (StoreUnavailable, EncodeError) as error:
+            failed = error
+    if failed is not None:
+        raise failed
 
 
 def is_blocked(ctx: Context, to: str, said: Said) -> bool:

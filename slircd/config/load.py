@@ -27,6 +27,7 @@ MASKED: Final = "********"
 DEFAULT_FILE: Final = "slircd.toml"
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_PLAIN: Final = re.compile(r"[\w.*-]+")
 _CONTROL: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
@@ -217,8 +218,13 @@ def show(value: object) -> str:
 
 def _known(key: str, names: list[str]) -> str:
     near = difflib.get_close_matches(key, names, 1, cutoff=0.7)
-    hint = f"{near[0]} (did you mean this?), or another of " if near else ""
-    return f"{hint}{', '.join(sorted(names))}"
+    hint = f"{_name(near[0])} (did you mean this?), or another of " if near else ""
+    return f"{hint}{', '.join(map(_name, sorted(names)))}"
+
+
+def _name(name: str) -> str:
+    """A name among others: operators give some of them."""
+    return name if _PLAIN.fullmatch(name) else quote(name)
 
 
 # --- what one value cannot tell -----------------------------------------------------------------------------------

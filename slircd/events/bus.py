@@ -290,7 +290,7 @@ class EventBus(Service):
         decision.committed = committed
         try:
             decision.events = tuple(events)
-            if self.degraded and not all(_must_happen(event) for event in decision.events):
+            if self.degraded and not _must_happen(decision.events):
                 raise StoreUnavailable
         except Exception as refused:
             decision.applied.errback(refused)
@@ -487,9 +487,9 @@ def _ignore(full: bool) -> None:
     """An `on_full` of nobody."""
 
 
-def _must_happen(event: Event) -> bool:
-    """Events that no refusal can undo: a client that is gone is gone."""
-    return event.event_type in ("user.disconnect", "user.detach", "channel.destroy", "server.stop")
+def _must_happen(events: Sequence[Event]) -> bool:
+    """Whether no refusal could undo a decision: a client that is gone is gone, with all that its end brings with it."""
+    return not events or events[0].event_type in ("user.disconnect", "user.detach", "channel.destroy", "server.stop")
 
 
 __all__ = [

@@ -15,7 +15,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
-from slircd.config.load import ConfigError, Problem
+from slircd.config.load import ConfigError, Problem, show
 from slircd.config.sections import DEFAULT_LISTEN, Config, Listen
 from slircd.network.meter import bound_accepts
 from slircd.network.proxy import ProxyFactory
@@ -136,7 +136,7 @@ def _tls_arguments(text: str, key: str, file: str) -> dict[str, str]:
         arguments = {"port": positional[1], **arguments}
     unknown = sorted(set(arguments) - set(_TLS_ARGUMENTS))
     if unknown or len(positional) > 2 or not arguments.get("port", "").isdigit():
-        raise ConfigError(file, Problem(key, f'"{text}"', f"ssl:PORT with any of {', '.join(_TLS_ARGUMENTS[1:])}"))
+        raise ConfigError(file, Problem(key, show(text), f"ssl:PORT with any of {', '.join(_TLS_ARGUMENTS[1:])}"))
     return arguments
 
 
@@ -244,7 +244,7 @@ def build_listeners(
             endpoint = serverFromString(reactor, plan.endpoint)
         except (ValueError, TypeError, KeyError) as error:
             allowed = "tcp:, ssl:, tls:, systemd:, unix: or haproxy:, as Twisted's serverFromString has them"
-            raise ConfigError(file, Problem(f"{plan.key}.endpoint", f'"{plan.name}" ({error})', allowed)) from None
+            raise ConfigError(file, Problem(f"{plan.key}.endpoint", f"{show(plan.name)} ({error})", allowed)) from None
         served: Any = _Introducing(factory_for(plan), ListenerInfo(plan.name, plan.tls))
         if plan.tls:
             served = over_tls(served, contexts.for_plan(plan, minimum), reactor, direct=not plan.websocket)

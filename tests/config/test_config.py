@@ -25,6 +25,7 @@ HASH = hash_now("x", "minimum")
         ("[nosuch]\n", "nosuch: found an unknown key"),
         ('["ser\\nver"]\n', '"ser\\nver": found an unknown key'),
         ('[opers."a\\u007f\\nb"]\nclass = "oper"', 'opers."a\\u007F\\nb": found neither'),
+        ('[oper_classes."a\\nb"]\n[oper_classes.c]\ninherits = [""]', r'found "", allowed: a class: "a\nb", c'),
         ('[server]\nname = "a\\u0085b"', 'server.name: found "a\\u0085b", allowed'),
         ('[server]\nencoding = "utf-8\\u0000"', "server.encoding: found"),
         ("a = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),

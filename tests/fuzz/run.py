@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fuzz import corpus
+from tests.fuzz.watch import quietly
 
 REPORT: Final = "report.txt"
 HANGS_S: Final = 20
@@ -41,6 +42,7 @@ def fuzz(name: str, folder: Path, seconds: int) -> None:
     with atheris.instrument_imports(include=["slircd"]):
         from tests.fuzz.targets import TARGETS
     target = TARGETS[name]
+    quietly()
     told: set[str] = set()
 
     def once(data: bytes) -> None:

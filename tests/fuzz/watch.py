@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogBeginner, globalLogPublisher
 
 
 class Failures:
@@ -25,6 +25,11 @@ class Failures:
         """Fail if there was one."""
         found, self.found = self.found, []
         assert not found, "the server logged a failure:\n" + "\n".join(found)
+
+
+def quietly() -> None:
+    """Write nothing of the log to the terminal: a failure is told by whoever watches for it."""
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
 
 
 @contextmanager

@@ -394,6 +394,17 @@ class AlwaysOn(BouncerTestCase):
         self.assertEqual(self.world.state.users[uid].clients, 0)
         self.assertEqual(self.events_of("user.detach")[-1].nick, "ann")
 
+    def test_an_operator_leaves_while_the_log_is_down(self) -> None:
+        """What its end brings with it, here that it is no operator any more, cannot be refused either."""
+        ann = self.stays()
+        uid = ann.uid
+        ann.asks("OPER root sesame")
+        self.world.store.fail("disk full")
+        ann.sends("QUIT")
+        user = self.world.state.users[uid]
+        self.assertEqual((user.clients, user.oper), (0, None))
+        self.world.store.recover()
+
     def test_opt_out(self) -> None:
         """Where the network has it on for all, whoever logs in stays, unless it does not want to."""
         self.world.server.use_config(make_config(CONFIG | {"bouncer": {"always_on": "opt-out"}}))

@@ -1,9 +1,11 @@
 """The output gate: nobody sees what the log could lose, and nothing waits longer than it must."""
 
+import gc
 from unittest.mock import patch
 
 from slircd.events import bus as bus_module
 from slircd.events import codec
+from tests.fuzz.watch import no_failures
 from tests.harness import FakeClient, ServerTestCase, World, make_config
 
 
@@ -116,6 +118,19 @@ class Degraded(ServerTestCase):
             ":ann!~ann@192.0.2.1 TOPIC #c :unwritten",
             ":ann!~ann@192.0.2.1 PRIVMSG bob :after my change",
         )
+
+    def test_messages_to_many(self) -> None:
+        """Messages that are events, to several targets at once: one answer says that none can be kept, nothing is lost."""
+        world = World(config=make_config({"history": {"channels": True, "direct": True}}))
+        ann, _ = world.client("ann", caps="standard-replies"), world.client("bob")
+        ann.sends("JOIN #a,#b")
+        world.store.fail("disk full")
+        with no_failures():
+            for verb in ("PRIVMSG", "NOTICE"):
+                lines = ann.asks(f"{verb} #a,#b,bob :hello")
+                self.assertEqual(len(lines), 1)
+                self.assertIn(f"FAIL {verb} TEMPORARILY_UNAVAILABLE", lines[0])
+            gc.collect()
 
     def test_stalled_store(self) -> None:
         """A log that is slower than stall_ms counts as unavailable until it has caught up."""

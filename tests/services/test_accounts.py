@@ -259,6 +259,7 @@ class Sasl(AccountTestCase):
             plain("nobody", WORD),
             plain("ann", WORD, "bob"),
             "!!!",
+            "é",
             "AAAA",
             b64encode(b"a\0b").decode(),
             plain("", WORD),

@@ -19,6 +19,7 @@ from slircd.rules.channel import (
     decide_part_all,
     decide_rename,
     decide_topic,
+    link_of,
 )
 from slircd.rules.lookup import may_see_channel, visible_channel
 from slircd.rules.modes import parse_rate
@@ -27,6 +28,7 @@ from slircd.wire.line import Line
 from slircd.wire.masks import matches_glob
 from slircd.wire.message import truncate_utf8
 from slircd.wire.numerics import (
+    ERR_LINKCHANNEL,
     ERR_NEEDMOREPARAMS,
     ERR_THROTTLE,
     ERR_TOOMANYKNOCK,
@@ -46,6 +48,7 @@ from slircd.wire.numerics import (
 )
 
 if TYPE_CHECKING:
+    from slircd.events.types import Event
     from slircd.state.model import Channel
 
 KNOCKS: Final = 1
@@ -86,10 +89,9 @@ async def join(ctx: Context, channels: str, keys: str = "") -> None:
             ctx.refuse(error)
 
 
-async def _join_one(ctx: Context, name: str, key: str) -> None:
+def _decide_join(ctx: Context, name: str, key: str, *, override: bool) -> list[Event]:
     limits = ctx.config.limits
-    override = ctx.has_privilege("override")
-    decision = list(
+    return list(
         decide_join(
             ctx.state,
             ctx.uid,
@@ -101,6 +103,37 @@ async def _join_one(ctx: Context, name: str, key: str) -> None:
             oper=ctx.is_oper,
         )
     )
+
+
+def _follow_link(ctx: Context, name: str, refusal: NumericError) -> tuple[str, list[Event]] | None:
+    """The channel that is joined instead, and the decision; None if there is none, or it refuses, too.
+
+    One link is followed: the channel behind it sends nobody on.
+    """
+    linked = link_of(ctx.state, name, refusal)
+    if linked is None:
+        return None
+    try:
+        decision = _decide_join(ctx, linked.name, "", override=False)
+    except NumericError:
+        # Nothing was asked of the other channel, and whether it is there is nobody's business.
+        return None
+    if not decision:
+        return None
+    ctx.reply(ERR_LINKCHANNEL, *refusal.params, linked.name)
+    return linked.name, decision
+
+
+async def _join_one(ctx: Context, name: str, key: str) -> None:
+    override = ctx.has_privilege("override")
+    try:
+        decision = _decide_join(ctx, name, key, override=override)
+    except NumericError as refusal:
+        instead = _follow_link(ctx, name, refusal)
+        if instead is None:
+            # Not from inside there: a frame that holds the exception it raises is a cycle.
+            raise
+        name, decision = instead
     service = ctx.server.channels.get(ctx.state.fold(name))
     if service is None:
         await ctx.emit(decision)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hmac import compare_digest
+from typing import Final
 
 from slircd.events import types as ev
 from slircd.rules.bans import is_banned, is_listed
@@ -84,6 +85,18 @@ def decide_join(
     if channel is not None and not override:
         check_join(state, channel, user, key, oper=oper)
     yield join_event(state, user, user, name)
+
+
+LINKED: Final = frozenset({ERR_CHANNELISFULL, ERR_INVITEONLYCHAN, ERR_NEEDREGGEDNICK, ERR_SECUREONLYCHAN})
+"""Refusals of a join after which mode L leads elsewhere: what nobody has against the user, as a ban is."""
+
+
+def link_of(state: ServerState, name: str, refusal: NumericError) -> Channel | None:
+    """The channel that mode L leads those to whom `refusal` keeps out of the channel `name`; None if to none."""
+    channel = state.channel_by_name(name)
+    if channel is None or refusal.numeric not in LINKED or "L" not in channel.params:
+        return None
+    return state.channel_by_name(channel.params["L"])
 
 
 def check_channel_name(name: str, max_length: int) -> None:

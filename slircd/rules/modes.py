@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from slircd.events import types as ev
-from slircd.rules.channel import STAFF, rank
-from slircd.rules.lookup import actor_of
+from slircd.rules.channel import OPERATORS, STAFF, rank
+from slircd.rules.lookup import actor_of, may_see_channel
 from slircd.state.model import Channel, ServerState, User
 from slircd.wire.extbans import (
     MAX_MASK_BYTES,
@@ -65,7 +65,7 @@ def parse_rate(text: str) -> Rate | None:
 
 
 def parse_lock(text: str) -> list[Change]:
-    """The changes that a mode lock (ChanServ SET MLOCK) stands for: flags, and k, l, f, j."""
+    """The changes that a mode lock (ChanServ SET MLOCK) stands for: flags, and modes with a parameter."""
     parsed = parse_changes(text.split(), CHANNEL_MODES)
     kinds = (Kind.FLAG, Kind.SETTING, Kind.KEY)
     return [change for change in parsed.changes if CHANNEL_MODES.kinds[change.mode] in kinds]
@@ -238,10 +238,22 @@ class _ChannelModes:
             if not (text.isascii() and text.isdigit() and 0 < int(text[:10]) <= MAX_LIMIT):
                 raise self._refuse(change, f"A limit is a number from 1 to {MAX_LIMIT}")
             return str(int(text))
+        if change.mode == "L":
+            return self._link(change, text)
         rate = parse_rate(text)
         if rate is None:
             raise self._refuse(change, f"A rate is N:S, N times in S seconds, each from 1 to {MAX_RATE}")
         return f"{rate.most}:{rate.seconds}"
+
+    def _link(self, change: Change, name: str) -> str:
+        """The name of the channel that others are sent to, which they must be wanted on: its operators may do that."""
+        linked = self._state.channel_by_name(name)
+        visible = linked is not None and may_see_channel(linked, self._user.uid, sees_hidden=self._override)
+        if linked is None or not visible or linked is self._channel:
+            raise self._refuse(change, "A link leads to another channel that is there")
+        if not self._override and not linked.has_any(self._user.uid, OPERATORS):
+            raise NumericError(ERR_CHANOPRIVSNEEDED, linked.name)
+        return linked.name
 
     # --- lists ------------------------------------------------------------------------------------------------------
 

@@ -293,10 +293,12 @@ def _checked_lock(value: str) -> str:
     letters = [letter for letter in value.split()[0] if letter not in "+-"] if value.split() else []
     if len(changes) != len(letters) or len({change.mode for change in changes}) != len(changes):
         raise AccountError(
-            "INVALID_VALUE", "A lock has flags and k, l, f, j with their parameters, each once: +ntl-s 50"
+            "INVALID_VALUE", "A lock has flags and k, f, j, l with their parameters, each once: +ntl-s 50"
         )
     if any(change.mode in "OP" for change in changes):
         raise AccountError("INVALID_VALUE", "O and P are for IRC operators.")
+    if any(change.mode == "L" and change.sign == "+" for change in changes):
+        raise AccountError("INVALID_VALUE", "L is set by an operator of the channel that it leads to: MODE.")
     return " ".join(next(format_changes(changes, len(changes), MAX_TEXT))) if changes else ""
 
 

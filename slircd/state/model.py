@@ -166,7 +166,7 @@ class Channel(msgspec.Struct, kw_only=True, omit_defaults=True):
     topic: Topic | None = None
     flags: set[str]
     params: dict[str, str] = {}
-    """Modes with one parameter (k, l, f, j) and that parameter."""
+    """Modes with one parameter (k, f, j, L, l) and that parameter."""
     members: dict[str, str] = {}
     """UID to prefix modes, highest first, as letters ("" for an ordinary member), in order of joining."""
     lists: dict[str, dict[str, ListEntry]] = {}

@@ -110,6 +110,7 @@ CHANNEL_MODES: Final = ModeTable(
         Kind.SETTING: {
             "f": "at most N messages of one member in S seconds (N:S)",
             "j": "at most N joins in S seconds (N:S)",
+            "L": "link: who may not join (+i, +l, +R, +z) joins this channel instead",
             "l": "most members",
         },
         Kind.FLAG: {

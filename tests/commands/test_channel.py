@@ -306,6 +306,49 @@ class Inviting(ServerTestCase):
         ann.sends("MODE #c +b *!~bob@*")
         self.assertRefused(bob, "JOIN #c", "474")
 
+    def test_link(self) -> None:
+        """+L: who may not join for its own lack of something joins another channel instead, and is told so."""
+        [ann] = self.on_channel("#c", "@ann")
+        ann.sends("JOIN #other", "MODE #c +iL #OTHER")
+        bob = self.client("bob")
+        lines = bob.asks("JOIN #c")
+        self.assertEqual(lines[0], ":irc.test 470 bob #c #other :Forwarding to another channel")
+        self.assertEqual(lines[1], ":bob!~bob@192.0.2.1 JOIN #other")
+        self.assertRefused(bob, "JOIN #c", "473")
+        ann.sends("MODE #c -i+l 1")
+        eve = self.client("eve")
+        self.assertEqual(eve.codes("JOIN #c")[:2], ["470", "JOIN"])
+
+    def test_no_link_leads_on(self) -> None:
+        """Not past a ban or a wrong key, not into a channel that refuses, is gone, or sends on itself."""
+        [ann] = self.on_channel("#c", "@ann")
+        ann.sends("JOIN #other", "JOIN #third", "MODE #c +L #other", "MODE #other +L #third")
+        bob = self.client("bob")
+        for mode, code in (("b bob!*@*", "474"), ("k x", "475")):
+            ann.sends(f"MODE #c +{mode}")
+            self.assertRefused(bob, "JOIN #c", code)
+            ann.sends(f"MODE #c -{mode}")
+        ann.sends("MODE #c +i", "MODE #other +i")
+        self.assertRefused(bob, "JOIN #c", "473")
+        ann.sends("PART #other")
+        self.assertRefused(bob, "JOIN #c", "473")
+
+    def test_who_may_link(self) -> None:
+        """An operator of both channels; to a channel that is there, as far as it may know, and another one."""
+        ann, _ = self.on_channel("#c", "@ann", "bob")
+        eve = self.on_channel("#eve", "@eve", "%ann2")[0]
+        self.on_channel("#hidden", "@joe")[0].sends("MODE #hidden +s")
+        for name, code in (("#none", "696"), ("#c", "696"), ("#hidden", "696"), ("word", "696"), ("#eve", "482")):
+            with self.subTest(name):
+                self.assertRefused(ann, f"MODE #c +L {name}", code)
+        ann.sends("JOIN #eve")
+        eve.sends("MODE #eve +o ann")
+        ann.lines()
+        self.assertEqual(ann.codes("MODE #c +L #eve"), ["MODE"])
+        self.assertEqual(ann.codes("MODE #c -L"), ["MODE"])
+        self.assertEqual(self.oper("root").codes("SAMODE #c +L #hidden"), [])
+        self.assertEqual(self.world.state.channels["#c"].params, {"L": "#hidden"})
+
     def test_invitation_of_somebody_who_left(self) -> None:
         """Nothing of it stays."""
         [ann] = self.on_channel("#c", "@ann")

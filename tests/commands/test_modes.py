@@ -134,8 +134,18 @@ class ChannelModes(ServerTestCase):
     def test_everything_that_is_advertised_can_be_set(self) -> None:
         """Each letter of CHANMODES and PREFIX is accepted, stored, shown, and taken off again."""
         root = self.oper("root", tls=True)
-        root.sends("JOIN #c")
-        params = {"k": "key", "l": "5", "f": "3:10", "j": "3:10", "b": "x!*@*", "e": "x!*@*", "I": "x!*@*"}
+        root.sends("JOIN #c", "JOIN #other")
+        root.lines()
+        params = {
+            "k": "key",
+            "l": "5",
+            "L": "#other",
+            "f": "3:10",
+            "j": "3:10",
+            "b": "x!*@*",
+            "e": "x!*@*",
+            "I": "x!*@*",
+        }
         for letter in CHANNEL_MODES.letters:
             if letter in "ntP":
                 continue

@@ -248,10 +248,10 @@ class Letters(LimitsTestCase):
     @covers("CHANMODES", "PREFIX", "STATUSMSG")
     def test_channel_modes(self) -> None:
         """Each mode takes what its group says, each prefix its symbol, and a message to a symbol reaches who has it."""
-        self.channels(1)
+        self.channels(2)
         root, bob = self.oper("root"), self.client("bob")
         root.asks("JOIN #c0")
-        parameters = {"k": "key", "l": "5", "f": "5:10", "j": "5:10"}
+        parameters = {"k": "key", "l": "5", "f": "5:10", "j": "5:10", "L": "#c1"}
         lists, keys, settings, flags = self.shown["CHANMODES"].split(",")
         root.asks("SAMODE #c0 +q root")
         for group, takes, drops in ((lists, True, True), (keys, True, True), (settings, True, False)):
@@ -304,6 +304,14 @@ class Letters(LimitsTestCase):
         self.assertRefused(self.ann, f"MODE #c0 +b {prefix}{unknown}:x", "696")
         self.ann.asks(f"MODE #c0 +b {prefix}{self.shown['ACCOUNTEXTBAN']}:bob")
         self.assertRefused(bob, "JOIN #c0", "474")
+
+    @covers("RPCHAN")
+    def test_role_play(self) -> None:
+        """Characters speak where the mode is set, and nowhere else."""
+        self.channels(1)
+        self.assertEqual(self.ann.codes("NPC #c0 bilbo x"), ["573"])
+        self.ann.asks(f"MODE #c0 +{self.shown['RPCHAN']}")
+        self.assertEqual(self.ann.codes("NPC #c0 bilbo x"), ["PRIVMSG"])
 
     @covers("BOT", "CALLERID", "DEAF")
     def test_user_modes(self) -> None:

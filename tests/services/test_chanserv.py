@@ -204,6 +204,12 @@ class Doing(ChanServTestCase):
         self.says(bob, "INVITE #c")
         self.assertIn("JOIN", bob.codes("JOIN #c"))
 
+    def test_no_link_by_lock(self) -> None:
+        """A lock could lead people to a channel that does not want them."""
+        self.assertIn("operator of the channel", self.says(self.ann, "SET #c MLOCK +nL #other")[0])
+        self.says(self.ann, "SET #c MLOCK +n-L")
+        self.assertEqual(self.world.state.channels["#c"].registration.settings["mlock"], "+n-L")
+
     def test_invite_past_a_ban(self) -> None:
         """Only who might lift the ban (flag r) gets past it by an invitation."""
         bob = self.account("bob")

@@ -150,7 +150,9 @@ def test_complete_and_true(seed: int, tmp_path: Path) -> None:
                 before, after = Replayed(), Replayed()
                 replay([row for row in world.store.rows if row.id < (each.event_id or 0)], before)
                 replay([row for row in world.store.rows if row.id <= (each.event_id or 0)], after)
-                then, now = before.state.channels.get(key), after.state.channels[key]
+                # Under the name that the channel had then.
+                name = row_of(world, each).target or ""
+                then, now = before.state.channels.get(name), after.state.channels[name]
                 if each.what == "topic":
                     assert now.topic is not None
                     assert now.topic.text == each.value

@@ -91,6 +91,12 @@ def parse(data: dict[str, Any], file: str) -> Config:
     raise ConfigError(file, *problems)
 
 
+SEVERAL_LINES: Final = ("server.motd",)
+"""Keys whose text may have several lines; what any other says may stand in a line of IRC."""
+
+_ENDS: Final = re.compile(r"[\0\r\n]")
+
+
 # --- types --------------------------------------------------------------------------------------------------------
 
 
@@ -139,12 +145,31 @@ def _check_value(hint: Any, value: object, at: str) -> Iterator[Problem]:
             yield Problem(at, show(value), f"tables, each under [{at}.NAME]")
             return
         for name, item in value.items():
+            if _ENDS.search(name):
+                yield Problem(at, show(name), "names of one line, without NUL")
             yield from _check_table(get_args(inner)[1], item, f"{at}.{quote_key(name)}")
     else:
         try:
             msgspec.convert(value, hint)
         except msgspec.ValidationError:
             yield Problem(at, show(value), describe(hint))
+            return
+        if at not in SEVERAL_LINES:
+            yield from (
+                Problem(at, show(text), "one line, without NUL") for text in _texts(value) if _ENDS.search(text)
+            )
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in a value of the file."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from (*_texts(name), *_texts(item))
 
 
 def _is_table(hint: Any) -> bool:

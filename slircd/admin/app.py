@@ -74,6 +74,7 @@ class AdminAPI:
             arguments["body"] = parse_body(data, route.body, request.getHeader("content-type") or "")
         answer = await route.handler(call, **arguments)
         if isinstance(answer, Handover):
+            request.channel.leave()
             return answer.resource
         await send(request, route.status, answer, call.headers, backend.run)
         self._measure(request, request.code)

@@ -100,7 +100,12 @@ class AdminService(MultiService):
         tokens = Tokens(self._tables, reactor.seconds, deferToThread)
         authenticator = Authenticator(users, server.passwords, reactor, tokens)
         api = AdminAPI(Backend(server, past, metrics, authenticator, self.feed, deferToThread))
-        served: Any = AdminSite(api.resource(), reactor)
+        served: Any = AdminSite(
+            api.resource(),
+            reactor,
+            connections=lambda: server.config.admin.connections,
+            request_s=lambda: server.config.timeouts.handshake_s,
+        )
         plan = plan_admin(config)
         if plan.tls:
             # No certificates of clients: a browser would ask people for one.

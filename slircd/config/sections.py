@@ -555,6 +555,14 @@ class Admin(Section, frozen=True, kw_only=True):
     enabled: Annotated[bool, Meta(description="Whether it is there")] = True
     address: Annotated[str, Meta(description="Address to listen on; another than loopback needs `tls`")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 takes a free one")] = 8080
+    connections: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=100_000,
+            description="Connections at one time, live feeds left out; with more, the one that is idle longest is closed",
+        ),
+    ] = 256
     tls: Annotated[bool, Meta(description="Whether it speaks HTTPS")] = False
     certificate: Annotated[
         str | None, Meta(description="PEM file of its own certificate chain, else that of [tls]; SIGHUP reads it again")

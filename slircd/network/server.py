@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import txaio
 from twisted.application.service import MultiService
@@ -81,6 +81,13 @@ def _no_past(key: str, at: str) -> Deferred[Channel | None]:
     return succeed(None)
 
 
+class Stranger(Protocol):
+    """A connection that is no user yet."""
+
+    def make_room(self) -> None:
+        """End it, because there are too many."""
+
+
 class IRCServer(MultiService):
     """One node of an IRC network.
 
@@ -124,10 +131,10 @@ class IRCServer(MultiService):
         self.patience = Patience(reactor)
         self.throttle = ConnectionThrottle(config.throttle, reactor, config.limits.clients)
         self.sessions: dict[Session, None] = {}
-        self.strangers: Lobby[Session] = Lobby(
-            lambda: self.config.limits.unregistered, lambda session: session.make_room()
+        self.strangers: Lobby[Stranger] = Lobby(
+            lambda: self.config.limits.unregistered, lambda stranger: stranger.make_room()
         )
-        """The sessions that are no users yet."""
+        """The connections that are no users yet."""
         self.refusals = Bucket(REFUSALS, REFUSALS / 10, reactor.seconds())
         """How many of those who are turned away are worth a TLS handshake, in which they are told why."""
         self.users = UserRegistry(self.state, node=config.server.sid, whowas=config.limits.whowas)

@@ -431,6 +431,12 @@ class Session:
             self._context(Message("*", ())).reply(ERR_INPUTTOOLONG)
             self.close("Excess flood: input line too long")
 
+    def receive_too_much(self) -> None:
+        """The client sends more of what is no line than any client has to: it is cut."""
+        if not self._closed:
+            self.server.measures.cut["recvq"] += 1
+            self.close("Excess flood: too many frames")
+
     def _enqueue(self, line: bytes) -> None:
         self._queue.append(line)
         self._queue_bytes += len(line) + LINE_BYTES

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from slircd.network.protocol import MAX_LINE
 from slircd.network.session import Session
 from slircd.security.addresses import normal_address, peer_address
+from slircd.security.flood import Bucket
 from slircd.wire.masks import matches_glob
 
 if TYPE_CHECKING:
@@ -33,25 +34,32 @@ if TYPE_CHECKING:
 TEXT: Final = "text.ircv3.net"
 BINARY: Final = "binary.ircv3.net"
 
-HANDSHAKE_S: Final = 10
+PIECE: Final = 4096
+"""Bytes that autobahn is given at once: it moves all that it has for each frame that it takes out."""
+
+FRAMES: Final = 2000
+FRAMES_PER_S: Final = 20.0
+"""Frames of a client at once, and per second after that: those without a line, PING above all, have no other limit."""
+
 CLOSE_S: Final = 5
 MAX_REQUEST: Final = 16_384
 """Bytes of an opening handshake."""
 
 
+def is_trusted(address: str, networks: Sequence[str]) -> bool:
+    """Whether an address is in one of the networks."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in ip_network(text) for text in networks)
+
+
 def client_address(peer: str, forwarded: str, trusted: Sequence[str]) -> str:
     """Who the client is: `peer`, or if that is a trusted proxy the last address in X-Forwarded-For that is none."""
-    networks = [ip_network(text) for text in trusted]
-
-    def is_trusted(address: str) -> bool:
-        try:
-            return any(ip_address(address) in network for network in networks)
-        except ValueError:
-            return False
-
     address = peer_address(peer) or peer
     for word in reversed(forwarded.split(",")):
-        if not is_trusted(address):
+        if not is_trusted(address, trusted):
             break
         try:
             address = normal_address(word.strip().strip("[]"))
@@ -121,10 +129,49 @@ class IRCWebSocket(WebSocketServerProtocol):
         super().__init__()
         self._address = ""
         self._secure = False
+        self._at_door: str | None = None
+        """The address for which the throttle counts the connection until its handshake is done."""
+        self._frames: Bucket | None = None
+
+    def connectionMade(self) -> None:
+        """Wait for the handshake, as one of not too many."""
+        super().connectionMade()
+        server = self.factory.server
+        peer = peer_address(getattr(self.transport.getPeer(), "host", "") or "")
+        if peer and not is_trusted(peer, self.factory.plan.forwarded_from):
+            self._at_door = peer
+            if server.throttle.admit(peer, is_attempt=False) is not None:
+                server.measures.refused["limit"] += 1
+                self.dropConnection(abort=True)
+                return
+        server.strangers.add(self)
+
+    def make_room(self) -> None:
+        """Too many wait, and this one for the longest time."""
+        self.factory.server.measures.cut["handshake"] += 1
+        self.dropConnection(abort=True)
+
+    def _leave_door(self) -> None:
+        server = self.factory.server
+        server.strangers.discard(self)
+        address, self._at_door = self._at_door, None
+        if address is not None:
+            server.throttle.release(address)
+
+    def onFrameBegin(self) -> None:
+        """Count each frame, also those that hold no line: a flood of them is cut."""
+        now = self.factory.server.reactor.seconds()
+        if self._frames is None:
+            self._frames = Bucket(FRAMES, FRAMES_PER_S, now)
+        if self._frames.take(now) > 0.0 and self.session is not None:
+            self.session.receive_too_much()
+            self.dropConnection(abort=True)
+        super().onFrameBegin()
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes of the handshake or of messages; a handshake that does not end is cut."""
-        super().dataReceived(data)
+        for start in range(0, len(data), PIECE):
+            super().dataReceived(data[start : start + PIECE])
         if self.state == self.STATE_CONNECTING and len(self.data) > MAX_REQUEST:
             self.dropConnection(abort=True)
 
@@ -144,6 +191,7 @@ class IRCWebSocket(WebSocketServerProtocol):
 
     def onOpen(self) -> None:
         """Begin a session."""
+        self._leave_door()
         transport = WebSocketTransport(self, self._address, secure=self._secure)
         self.session = Session(self.factory.server, transport, self.listener)
         self.session.start()
@@ -164,6 +212,7 @@ class IRCWebSocket(WebSocketServerProtocol):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The TCP connection is gone, whether or not the closing handshake was done."""
+        self._leave_door()
         super().connectionLost(reason if reason is not None else Failure(ConnectionError("closed")))
         self.onClose(False, None, None)
 
@@ -184,7 +233,7 @@ class WebSocketIRCFactory(WebSocketServerFactory):
             utf8validateIncoming=False,
             maxFramePayloadSize=MAX_LINE,
             maxMessagePayloadSize=MAX_LINE,
-            openHandshakeTimeout=HANDSHAKE_S,
+            openHandshakeTimeout=timeouts.handshake_s,
             closeHandshakeTimeout=CLOSE_S,
             autoPingInterval=timeouts.ping_interval_s,
             autoPingTimeout=timeouts.ping_timeout_s,

@@ -51,9 +51,10 @@ class ConnectionThrottle:
         """Whether the configuration sets no limits to this address."""
         return not self._config.enabled or self._block_of(address) is None
 
-    def admit(self, address: str) -> str | None:
+    def admit(self, address: str, *, is_attempt: bool = True) -> str | None:
         """Count a new connection; None if it may stay, else the reason why not.
 
+        One that is no `is_attempt` does not count for how often the block connects: it will be admitted once more.
         Every admitted or refused connection must be given back with `release` when it ends.
         """
         self.total += 1
@@ -66,7 +67,7 @@ class ConnectionThrottle:
             return None
         if self._open[block] > self._config.connections:
             return "Too many connections from your address"
-        if self._count_attempt(block) > self._config.attempts:
+        if is_attempt and self._count_attempt(block) > self._config.attempts:
             return "You are reconnecting too fast, try again later"
         return None
 

@@ -24,8 +24,9 @@ HASH = hash_now("x", "minimum")
         ("[server]\nnam = 'x.y'", "server.nam: found an unknown key, allowed: name"),
         ("[nosuch]\n", "nosuch: found an unknown key"),
         ('["ser\\nver"]\n', '"ser\\nver": found an unknown key'),
-        ('[opers."a\\u007f\\nb"]\nclass = "oper"', 'opers."a\\u007F\\nb": found neither'),
-        ('[oper_classes."a\\nb"]\n[oper_classes.c]\ninherits = [""]', r'found "", allowed: a class: "a\nb", c'),
+        ('[opers."a\\u007f b"]\nclass = "oper"', 'opers."a\\u007F b": found neither'),
+        ('[opers."a\\nb"]\nclass = "oper"', 'opers: found "a\\nb", allowed: names of one line, without NUL'),
+        ('[oper_classes."a\\tb"]\n[oper_classes.c]\ninherits = [""]', r'found "", allowed: a class: "a\tb", c'),
         ('[server]\nname = "a\\u0085b"', 'server.name: found "a\\u0085b", allowed'),
         ('[server]\nencoding = "utf-8\\u0000"', "server.encoding: found"),
         ("a = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),
@@ -111,8 +112,8 @@ def test_show_masks_secrets() -> None:
     assert "argon2" not in text
     assert "geheim" not in text
     assert tomllib.loads(text)["opers"]["ann"]["class"] == "oper"
-    odd = {"opers": {"a.b\n\x7f": {"class": "oper", "certfp": ["a" * 64], "masks": ["\x7f\x85"]}}}
-    assert tomllib.loads(show(to_plain(parse(odd, "f"))))["opers"]["a.b\n\x7f"]["masks"] == ["\x7f\x85"]
+    odd = {"opers": {"a.b\t\x7f": {"class": "oper", "certfp": ["a" * 64], "masks": ["\x7f\x85"]}}}
+    assert tomllib.loads(show(to_plain(parse(odd, "f"))))["opers"]["a.b\t\x7f"]["masks"] == ["\x7f\x85"]
 
 
 def test_command_line(tmp_path: Path) -> None:

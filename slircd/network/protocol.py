@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from slircd.network.session import Session
+from slircd.network.tls_socket import TLSServer
 from slircd.wire.message import MAX_BODY, MAX_TAGS
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class IRCProtocol(LineReceiver):
 
     def connectionMade(self) -> None:
         """Begin a session."""
-        handshaking = isinstance(self.transport, TLSMemoryBIOProtocol)
+        handshaking = isinstance(self.transport, TLSMemoryBIOProtocol | TLSServer)
         self.session = Session(self._server, self.transport, getattr(self, "listener", None), handshaking=handshaking)
         self.session.start()
 

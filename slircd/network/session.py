@@ -118,7 +118,7 @@ class Session:
     def __init__(
         self, server: IRCServer, transport: Any, listener: ListenerInfo | None, *, handshaking: bool = False
     ) -> None:
-        """`handshaking` says that TLS has only begun: `handshake_completed` will be called."""
+        """`handshaking` says that TLS has only begun: `handshake_completed` will be called, or the transport knows."""
         self.server = server
         self.transport = transport
         self.listener = listener
@@ -249,10 +249,13 @@ class Session:
         server.patience.wait(self, timeouts.handshake_s if self._handshaking else timeouts.registration_s)
 
     def handshake_completed(self) -> None:
-        """TLS is there: the time to register begins."""
+        """TLS is there."""
         self._handshaking = False
-        if not self._closed and not self.is_registered:
-            self.server.patience.wait(self, self.server.config.timeouts.registration_s)
+
+    def _is_handshaking(self) -> bool:
+        if self._handshaking:
+            self._handshaking = getattr(self.transport, "is_handshaking", True)
+        return self._handshaking
 
     def admit(self) -> bool:
         """Whether the client's address may connect; it is told, and closed, if not."""
@@ -269,7 +272,7 @@ class Session:
         if refusal is not None:
             server.measures.refused[reason] += 1
             server.bans.notify("f", f"refused {self.address}: {refusal}")
-            if self._handshaking and server.refusals.take(server.reactor.seconds()) > 0.0:
+            if self._is_handshaking() and server.refusals.take(server.reactor.seconds()) > 0.0:
                 # To say why costs a TLS handshake, which is what a flood of connections is after.
                 self._end_now(refusal)
             else:
@@ -295,7 +298,7 @@ class Session:
     def make_room(self) -> None:
         """Too many connections are no users yet, and this one has been one for the longest time."""
         self.server.measures.cut["registration"] += 1
-        if self._handshaking:
+        if self._is_handshaking():
             self._end_now("Too many connections")
         else:
             self.close("Too many connections are registering, and yours was the slowest")
@@ -396,7 +399,7 @@ class Session:
 
     def _output_blocked(self, blocked: bool) -> None:
         """Whoever does not read is not read: so nothing that a client asks for can pile up anywhere."""
-        if self._closed or self._handshaking:
+        if self._closed or self._is_handshaking():
             return
         self._blocked = blocked
         if not self.server.log_full:
@@ -605,11 +608,16 @@ class Session:
         if self._closed:
             self.abort()  # it has not read its last lines, or does not close its end
             return
-        if self._handshaking:
+        if self._is_handshaking():
             self.server.measures.cut["handshake"] += 1
             self._end_now("TLS handshake timed out")
             return
         if self.registration is not None:
+            # Those who had to finish TLS first have been looked at once before.
+            rest = self.connected_s + self.server.config.timeouts.registration_s - self.server.reactor.seconds()
+            if rest > 0.0:
+                self.server.patience.wait(self, rest)
+                return
             self.server.measures.cut["registration"] += 1
             self.close("Registration timed out")
             return

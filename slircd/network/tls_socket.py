@@ -41,6 +41,11 @@ class TLSServer(TCPServer):
     _cut: IDelayedCall | None = None
     reactor: Any
 
+    @property
+    def is_handshaking(self) -> bool:
+        """Whether the client has still to finish its handshake."""
+        return not self._is_open and self._tlsConnection.get_peer_finished() is None
+
     def getPeerCertificate(self) -> Any:
         """The client's certificate, or None."""
         return self._tlsConnection.get_peer_certificate()

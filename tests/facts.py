@@ -46,6 +46,9 @@ def facts_of(row: Row) -> list[Fact]:
         return [("MODE", event.target, change.sign + change.mode, change.param or "") for change in event.changes]
     if kind in ("channel.ban_add", "channel.ban_remove"):
         return [("MODE", event.target, ("+" if kind.endswith("add") else "-") + event.mode, event.mask)]
+    if kind == "user.attach":
+        # Another client is shown where its user is, whatever that was called when it went there.
+        return [("RETURN", event.nick)]
     if kind == "user.host_change":
         return [("CHGHOST", event.nick), ("QUIT", event.nick, "Changing host"), ("RETURN", event.nick)]
     return []

@@ -24,6 +24,8 @@ txaio.use_twisted()
 log = txaio.make_logger()
 
 MAX_V1: Final = 107
+"""Bytes of a header of version 1, its CR LF included."""
+
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 HEADER_TIMEOUT_S: Final = 10
 _V2_HEAD: Final = struct.Struct("!12sBBH")
@@ -50,11 +52,10 @@ def parse_header(data: bytes) -> tuple[Source, bytes] | None:
     if not b"PROXY ".startswith(data[:6]):
         raise InvalidHeader("no PROXY header")
     line, end, rest = data.partition(b"\r\n")
-    if not end:
-        if len(data) > MAX_V1:
-            raise InvalidHeader("no end of the PROXY header")
-        return None
-    return _parse_v1(line), rest
+    # A CR at the end may be half of the end.
+    if len(line if end else line.removesuffix(b"\r")) > MAX_V1 - 2:
+        raise InvalidHeader("no end of the PROXY header")
+    return (_parse_v1(line), rest) if end else None
 
 
 def _parse_v1(line: bytes) -> Source:

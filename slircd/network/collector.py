@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 txaio.use_twisted()
 log = txaio.make_logger()
 
-YOUNG: Final = 10_000
-"""New objects, less those that are gone, that begin a search of the youngest: about a millisecond."""
+YOUNG: Final = 5_000
+"""New objects, less those that are gone, that begin a search of the youngest: less than a millisecond."""
 MIDDLE: Final = 3
-"""Such searches that begin one of all objects that are not frozen, some 40,000: at most about eight milliseconds."""
+"""Such searches that begin one of all objects that are not frozen, some 20,000: a few milliseconds."""
 NEVER: Final = 1 << 30
 
 LOOK_S: Final = 60.0

@@ -163,6 +163,7 @@ class Outbox:
         "_flusher",
         "_gate",
         "_held",
+        "_held_for",
         "_on_blocked",
         "_on_overflow",
         "_paused",
@@ -198,7 +199,11 @@ class Outbox:
         self._on_overflow: Callable[[], None] | None = on_overflow
         self._on_blocked = on_blocked
         self._ready: list[bytes] = []
-        self._held: deque[tuple[int, list[bytes]]] = deque()
+        # A sequence, the lines that wait for it, the next sequence, and so on: nothing is made for a line that waits,
+        # because what thousands hold would have the cycle collector at work in the middle of a message.
+        self._held: deque[int | bytes] = deque()
+        self._held_for = -1
+        """The last sequence in `_held`."""
         self._paused = False
         self._dirty = False
         self._closing = False
@@ -244,18 +249,26 @@ class Outbox:
 
     def _hold(self, data: bytes) -> None:
         sequence = self._gate.applied_sequence
-        if not self._held:
-            self._gate.wait(self)
-        elif self._held[-1][0] >= sequence:
-            self._held[-1][1].append(data)
-            return
-        self._held.append((sequence, [data]))
+        held = self._held
+        if sequence != self._held_for:
+            if not held:
+                self._gate.wait(self)
+            held.append(sequence)
+            self._held_for = sequence
+        held.append(data)
 
     def release(self, sequence: int) -> bool:
         """The log is safe up to `sequence`; True if something waits for more than that."""
         held = self._held
-        while held and held[0][0] <= sequence:
-            self._ready.extend(held.popleft()[1])
+        while held:
+            first = held[0]
+            if isinstance(first, bytes):
+                self._ready.append(first)
+            elif first > sequence:
+                break
+            held.popleft()
+        else:
+            self._held_for = -1
         if self._ready and not self._dirty:
             self._dirty = True
             self._flusher.add(self)

@@ -297,7 +297,8 @@ def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> N
     watchers: dict[Session, None] = {}
     for key, prefixes in event.channels.items():
         server.channels.left(key, uid, own)
-        watchers.update(dict.fromkeys(out.watching(key, uid, prefixes)))
+        if not server.stopping:  # else everybody goes, and is told that: ten thousand need not be told of each other
+            watchers.update(dict.fromkeys(out.watching(key, uid, prefixes)))
     out.to_sessions(watchers, line)
     for session in own:
         server.users.detach(uid, session)

@@ -180,6 +180,8 @@ class IRCServer(MultiService):
         self.rehash: Rehash = _cannot_rehash
         self.stop: Callable[[str], None] = log.error
         self.stop_reason = "Server shutting down"
+        self.stopping = False
+        """Whether every client is being told to go."""
         self._emptied: Deferred[None] | None = None
         self.use_config(config)
         self.users.setServiceParent(self)
@@ -224,6 +226,7 @@ class IRCServer(MultiService):
 
         Fires when the clients are gone; those that do not read their last lines in time are cut.
         """
+        self.stopping = True
         self.expiries.stop()
         self.always_on.stop()
         self.enforcement.stop()

@@ -47,6 +47,9 @@ log = txaio.make_logger()
 SHUNNED_MAY: Final = frozenset({"PING", "PONG", "QUIT", "PART", "OPER"})
 """What somebody who is shunned may still do."""
 
+LONG_S: Final = 0.003
+"""A command that takes longer than this ends its client's turn."""
+
 CLOSING_S: Final = 10
 """Seconds that a client has to read its last lines."""
 
@@ -474,12 +477,11 @@ class Session:
         self._drain()
 
     def _drain(self) -> None:
-        while self._queue and not self._busy and not self._closed:
+        while self._queue and not self._busy and not self._closed and self._wakeup is None:
             line = self._queue[0]
             delay = self._delay(line)
             if delay > 0.0:
-                if self._wakeup is None:
-                    self._sleep(delay)
+                self._sleep(delay)
                 return
             self._queue.popleft()
             self._queue_bytes -= len(line) + LINE_BYTES
@@ -524,13 +526,19 @@ class Session:
             if pending is not None:
                 self._await(context, pending, entry.name, started)
                 return
-            self.server.measures.took(entry.name, perf_counter() - started)
+            self._took(entry.name, perf_counter() - started)
         except Exception as error:
             self._failed(context, error)
         if context.label is not None:
             context.finish()
         if context.work > CHEAP:
             self._charge(context.work)
+
+    def _took(self, command: str, seconds: float) -> None:
+        self.server.measures.took(command, seconds)
+        if seconds > LONG_S and self._wakeup is None and not self._closed:
+            # What the client says next waits for the next turn: others have waited long enough.
+            self._sleep(0.0)
 
     def _is_shunned(self) -> bool:
         user = self.server.state.users.get(self.uid)
@@ -547,7 +555,7 @@ class Session:
 
     def _done(self, _: object, context: Context, command: str, started: float) -> None:
         self._busy = False
-        self.server.measures.took(command, perf_counter() - started)
+        self._took(command, perf_counter() - started)
         context.finish()
         if context.work > CHEAP:
             self._charge(context.work)

@@ -33,7 +33,7 @@ APART = (0, 20, 21, 22)
 IN_EACH = 50
 FROM = 1_000
 """Growth is measured from this size on: in smaller ones what does not grow outweighs what does."""
-ALLOWED = {"constant": 0.35, "linear": 1.2}
+ALLOWED = {"constant": 0.35, "linear": 1.4}
 """The greatest exponent of each promise; a larger state also misses the processor's caches more often."""
 
 CAPS = "away-notify setname account-notify extended-join multi-prefix server-time message-tags batch"

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from slircd.commands.names import NAMES_PIECE
 from slircd.commands.registry import AT_ONCE, PIECE
+from slircd.network import session
 from slircd.network.announce import PIECE as TOLD
 from slircd.network.outbox import PIECE as FLUSHED
 from slircd.network.outbox import Flusher, Outbox, OutputGate
@@ -176,6 +177,30 @@ class Leaving(PiecesTestCase):
         self.still_works()
         self.assertIn("ERROR", lines[-1])
         self.assertNotIn(" 323 ", "".join(lines))
+
+
+class EndsOfTurns(PiecesTestCase):
+    def test_a_long_command_ends_the_turn(self) -> None:
+        """What a client says behind something that took long waits for the next turn, in order."""
+        before, session.LONG_S = session.LONG_S, -1.0  # type: ignore[misc]  # every command takes longer
+        self.addCleanup(setattr, session, "LONG_S", before)
+        bob = self.client("bob")
+        bob.lines()
+        bob.protocol.dataReceived(b"PING 1\r\nPING 2\r\nPING 3\r\n")
+        answers = [[line.rpartition(":")[2] for line in bob.lines()] for _ in range(6)]
+        self.assertLessEqual(max(map(len, answers)), 1)
+        self.assertEqual([each for answer in answers for each in answer], ["1", "2", "3"])
+
+    def test_the_end_of_all(self) -> None:
+        """When the server stops, each client is told so, and not that all the others go."""
+        ann, bob = self.on_channel("#c", "ann", "bob")
+        self.world.server.stop_reason = "Upgrade"
+        self.world.server.stopService()
+        for each in (ann, bob):
+            [line] = each.lines()
+            self.assertTrue(line.startswith("ERROR :") and "Upgrade" in line, line)
+        self.world.store.commit()
+        self.assertEqual(len(self.events_of("user.disconnect")), 2)
 
 
 class SlowReaders(PiecesTestCase):

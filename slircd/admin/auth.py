@@ -91,7 +91,6 @@ class Authenticator:
         hashed = (user.password_hash if user is not None else None) or self._any_hash()
         if not await self._is_right(address, name, hashed, password) or user is None or user.password_hash is None:
             raise HTTPError(401, "Wrong user or password", headers=CHALLENGE)
-        self._guessing.succeeded(address, name)
         return Caller(name, user.role, "basic")
 
     async def _bearer(self, token: str, address: str) -> Caller:
@@ -122,11 +121,15 @@ class Authenticator:
         own: Deferred[bool] = Deferred()
         waiting = self._checking.setdefault(key, [])
         waiting.append(own)
-        if len(waiting) == 1:
+        first = len(waiting) == 1
+        if first:
             # Counted before it is known to be wrong: tries that are under way at once must not all slip through.
             self._guessing.failed(address, name)
             self._passwords.verify(hashed, password).addBoth(self._checked, key)
-        return await own
+        right = await own
+        if right and first:
+            self._guessing.succeeded(address, name, counted=True)
+        return right
 
     def _checked(self, result: Any, key: bytes) -> None:
         if result is True:

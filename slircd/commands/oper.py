@@ -52,9 +52,15 @@ async def oper(ctx: Context, name: str, password: str) -> None:
     if block is None or not _may_try(ctx, block):
         _failed(ctx, name, "no such operator, or not from this host or certificate")
         raise NumericError(ERR_NOOPERHOST)
-    if block.password_hash is not None and not await ctx.server.passwords.verify(block.password_hash, password):
-        _failed(ctx, name, "wrong password")
-        raise NumericError(ERR_PASSWDMISMATCH)
+    if block.password_hash is not None:
+        guessing, address = ctx.server.accounts.guessing, ctx.session.address
+        if guessing.refuses(address, ""):
+            raise NumericError(ERR_PASSWDMISMATCH, text="Too many wrong passwords from your address, try again later")
+        guessing.failed(address, "")
+        if not await ctx.server.passwords.verify(block.password_hash, password):
+            _failed(ctx, name, "wrong password")
+            raise NumericError(ERR_PASSWDMISMATCH)
+        guessing.succeeded(address, "", counted=True)
     # While the password was checked, the client may have left and the configuration may have changed.
     if not ctx.session.is_registered or ctx.config.opers.get(name) != block:
         return

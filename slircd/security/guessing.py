@@ -35,26 +35,44 @@ class Guessing:
         self._window_s = window_s
 
     def refuses(self, address: str, account: str) -> bool:
-        """Whether a try for `account` (casefolded) from `address` is not even looked at."""
+        """Whether a try for `account` (casefolded; empty: for none) from `address` is not even looked at."""
         block = _block(address)
         if self._recent(f"address {block}") >= self._per_address:
             return True
+        if not account:
+            return False
         return (account, block) not in self._known and self._recent(f"account {account}") >= self._per_account
 
     def failed(self, address: str, account: str) -> None:
-        """A try was wrong."""
+        """A try was wrong, or is made, and may turn out to be: many at once must not all slip through."""
         block = _block(address)
         self._count(f"address {block}")
-        if (account, block) not in self._known:
+        if account and (account, block) not in self._known:
             self._count(f"account {account}")
 
-    def succeeded(self, address: str, account: str) -> None:
-        """A try was right: this block of addresses is no stranger to the account."""
+    def succeeded(self, address: str, account: str, *, counted: bool = False) -> None:
+        """A try was right: this block of addresses is no stranger to the account.
+
+        If it was `counted` as a failure before it was checked, that is taken back, and no other: who has an account of
+        its own must not guess at others for ever.
+        """
         block = _block(address)
-        self._failures.pop(f"address {block}", None)
+        if counted:
+            self._take_back(f"address {block}")
+            if account and (account, block) not in self._known:
+                self._take_back(f"account {account}")
+        if not account:
+            return
         self._known[account, block] = None
         if len(self._known) > MAX_TRACKED:
             del self._known[next(iter(self._known))]
+
+    def _take_back(self, key: str) -> None:
+        times = self._failures.get(key)
+        if times:
+            times.pop()
+            if not times:
+                del self._failures[key]
 
     def _recent(self, key: str) -> int:
         times = self._failures.get(key)

@@ -427,12 +427,12 @@ class Accounts:
         except UnicodeEncodeError:
             prepared = ""
         version = self.version(key)
+        self.guessing.failed(address, key)
         right = await self._run(lambda: verify_now(known or _nobodys_hash(cost), prepared))
         account = self.server.state.accounts.get(key)
         if not right or not prepared or account is None or version != self.version(key):
-            self.guessing.failed(address, key)
             raise AccountError("INVALID_CREDENTIALS", "Wrong account or password")
-        self.guessing.succeeded(address, key)
+        self.guessing.succeeded(address, key, counted=True)
         return self.usable(account)
 
     def check_guessing(self, address: str, key: str) -> None:

@@ -12,6 +12,12 @@ _NOT_IN_NICK: Final = re.compile(r"[\x00-,./:;<=>?@!~#%&+*]|^[0-9-]", re.ASCII)
 """What no nick has, whatever its script: separators, prefixes, wildcards; and what it does not begin with."""
 
 _CHANNEL: Final = re.compile(r"#[^\x00-\x20,\x7f]*")
+_UNSEEN: Final = re.compile(
+    "[\x80-\xa0\xad\u061c\u115f\u1160\u1680\u180e\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164"
+    "\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
+    # Joiners and variants belong to letters and emoji of some scripts; behind or before ASCII they are only hidden.
+    "|(?<![^\x00-\x7f])[\u200c\u200d\ufe00-\ufe0f]|[\u200c\u200d](?![^\x00-\x7f])"
+)
 _NOT_USERNAME: Final = re.compile(r"[^A-Za-z0-9._\[\]\\`^{|}-]", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 _PLUGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", re.ASCII)
@@ -41,8 +47,13 @@ def valid_nick(text: str, max_length: int, *, precis: bool = False) -> bool:
 
 
 def valid_channel(text: str, max_length: int) -> bool:
-    """Whether `text` is a channel's name of at most `max_length` bytes of UTF-8 (RFC 2812 1.3)."""
-    return _CHANNEL.fullmatch(text) is not None and len(text.encode()) <= max_length
+    """Whether `text` is a channel's name of at most `max_length` bytes of UTF-8 (RFC 2812 1.3).
+
+    It has no characters that nobody sees, or that turn others round: no two names look alike by these.
+    """
+    if _CHANNEL.fullmatch(text) is None or len(text.encode()) > max_length:
+        return False
+    return text.isascii() or _UNSEEN.search(text) is None
 
 
 def clean_username(text: str, max_length: int) -> str:

@@ -163,3 +163,23 @@ class Tables(TestCase):
             throttle.release(address)
         self.assertEqual(len(throttle._attempts), MAX_TRACKED)
         self.assertEqual(throttle._open, {})
+
+
+class HalfOpen(HostileTestCase):
+    config: ClassVar[Any] = {"flood": FLOOD, "timeouts": {"ping_interval_s": 120, "ping_timeout_s": 60}}
+
+    def test_who_has_vanished(self) -> None:
+        """A client whose machine is gone says nothing: it is asked once, and its user leaves three minutes after its last word."""
+        eve = self.attacker()
+        eve.sends("JOIN #gone")
+        dan = self.client("dan", address="192.0.2.9")
+        dan.sends("JOIN #gone")
+        dan.lines()
+        for _ in range(186):
+            for each in (self.ann, self.bob, dan):
+                each.sends("PING x")
+            self.waits(1)
+        self.ann.lines(), self.bob.lines()
+        self.assertTrue(eve.is_closed)
+        self.assertTrue(any(" QUIT :Ping timeout" in line for line in dan.lines()))
+        self.assertEqual(self.world.server.measures.cut["ping"], 1)

@@ -303,7 +303,7 @@ class SlircdService(Tree):
         server.blocklists = make_blocklists(config, reactor)
         server.config_file = file
         server.motd = read_motd(config)
-        server.listeners = [ListenerInfo(plan.name, plan.tls) for plan in plans]
+        server.listeners = [ListenerInfo(plan.name, plan.tls, plan.websocket) for plan in plans]
         server.rehash = self.rehash
         server.housekeeping = housekeeping = Housekeeping(server, config.database.url, reactor)
         server.channel_at = housekeeping.channel_at

@@ -74,6 +74,16 @@ class TurnClock(Clock):
                 call.func(*call.args, **call.kw)
 
 
+class FakeTLS:
+    """What a session asks of the OpenSSL connection behind its own: a client that named no host."""
+
+    def get_servername(self) -> bytes | None:
+        return None
+
+    def get_certificate(self) -> None:
+        return None
+
+
 class FakeTransport(StringTransport):
     """A client's connection, in memory; closing it tells the protocol."""
 
@@ -81,6 +91,7 @@ class FakeTransport(StringTransport):
         super().__init__(peerAddress=IPv4Address("TCP", address, 50000))
         self.protocol: IRCProtocol | None = None
         self.closed = False
+        self._tlsConnection: Any = None
 
     def loseConnection(self) -> None:
         self._close()
@@ -105,6 +116,8 @@ class FakeClient:
         self.transport = FakeTransport(address)
         self.protocol = IRCProtocol(world.server)
         self.protocol.listener = ListenerInfo("test", tls)
+        if tls:
+            self.transport._tlsConnection = FakeTLS()
         self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
         self.unread: list[str] = []

@@ -50,12 +50,13 @@ def offered(server: IRCServer, session: Session) -> dict[str, str | None]:
 def sts_policy(config: Sts, session: Session) -> str:
     """The STS policy for a client (IRCv3 sts): where to go, or on TLS how long to remember it; empty: none.
 
-    It has no use but its value, so clients that know no values do not see it.
+    It has no use but its value, so clients that know no values do not see it.  The port speaks IRC, so clients that
+    came over WebSocket are not sent there.
     """
     if not config.enabled or not session.sees_values:
         return ""
     if not session.secure:
-        return f"port={config.port}"
+        return "" if session.is_websocket else f"port={config.port}"
     connection = session.tls_connection()
     name = connection.get_servername() if connection is not None else None
     host = (name or b"").decode("ascii", "replace").lower()

@@ -324,9 +324,10 @@ def _check_webirc(config: Config) -> Iterator[Problem]:
 def _check_sts(config: Config) -> Iterator[Problem]:
     listeners = config.listen or DEFAULT_LISTEN
     if config.sts.enabled and not any(
-        listen.tls or (listen.endpoint or "").startswith(("ssl:", "tls:", "haproxy:ssl:")) for listen in listeners
+        not listen.websocket and (listen.tls or (listen.endpoint or "").startswith(("ssl:", "tls:", "haproxy:ssl:")))
+        for listen in listeners
     ):
-        yield Problem("sts.enabled", "true", "true only where a listener has TLS")
+        yield Problem("sts.enabled", "true", "true only where a listener that speaks IRC has TLS")
 
 
 def _check_admin(config: Config) -> Iterator[Problem]:

@@ -35,6 +35,7 @@ class ListenerInfo(msgspec.Struct, frozen=True):
 
     name: str
     tls: bool
+    websocket: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,9 +246,11 @@ def build_listeners(
         except (ValueError, TypeError, KeyError) as error:
             allowed = "tcp:, ssl:, tls:, systemd:, unix: or haproxy:, as Twisted's serverFromString has them"
             raise ConfigError(file, Problem(f"{plan.key}.endpoint", f"{show(plan.name)} ({error})", allowed)) from None
-        served: Any = _Introducing(factory_for(plan), ListenerInfo(plan.name, plan.tls))
+        served: Any = _Introducing(factory_for(plan), ListenerInfo(plan.name, plan.tls, plan.websocket))
         if plan.tls:
-            served = over_tls(served, contexts.for_plan(plan, minimum), reactor, direct=not plan.websocket)
+            # Browsers would ask people for a certificate, and those without a window wait for an answer for ever.
+            tls = contexts.for_plan(plan, minimum, client_certificates=not plan.websocket)
+            served = over_tls(served, tls, reactor, direct=not plan.websocket)
         if plan.proxies:
             served = ProxyFactory(served, plan.proxies, reactor)
         Listener(plan, endpoint, served).setServiceParent(listeners)

@@ -209,6 +209,11 @@ class Session:
         """Whether the client is a user of the network."""
         return bool(self.uid)
 
+    @property
+    def is_websocket(self) -> bool:
+        """Whether the client speaks WebSocket."""
+        return self.listener is not None and self.listener.websocket
+
     def fingerprint(self) -> str | None:
         """SHA-256 of the client's certificate, lower-case hex; None without one."""
         return peer_fingerprint(self.transport) if self.secure else None

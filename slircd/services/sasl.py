@@ -29,11 +29,12 @@ class Exchange(Protocol):
 def mechanisms(accounts: Accounts, session: Session) -> list[str]:
     """What the client of `session` may use."""
     found = ["SCRAM-SHA-256"]
-    if session.secure:
+    if session.tls_connection() is not None:
         found.append("SCRAM-SHA-256-PLUS")
     if session.secure or accounts.server.config.accounts.sasl_plain_without_tls:
         found.insert(0, "PLAIN")
-    if session.secure:
+    # Over WebSocket nobody is asked for a certificate.
+    if session.tls_connection() is not None and not session.is_websocket:
         found.insert(0, "EXTERNAL")
     return found
 

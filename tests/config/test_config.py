@@ -48,6 +48,8 @@ HASH = hash_now("x", "minimum")
         ("[opers.ann]\npassword_hash = 'plain'", "opers.ann.password_hash: found"),
         ("[oper_classes.a]\nprivileges = ['kil']", "kill (did you mean this?)"),
         ("[oper_classes.a]\ninherits = ['a']", "a class that does not inherit this one"),
+        ("[sts]\nenabled = true\n[[listen]]\nport = 6667", "sts.enabled: found true, allowed: true only where a"),
+        ("[sts]\nenabled = true\n[[listen]]\ntls = true\nwebsocket = true", "a listener that speaks IRC has TLS"),
         ("not toml", "is not TOML"),
     ],
 )

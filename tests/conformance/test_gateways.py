@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from slircd.network.listeners import ListenerInfo
 from slircd.security.passwords import hash_now
 from tests.harness import FakeClient, ServerTestCase, World, make_config
 
@@ -114,6 +115,18 @@ class StrictTransportSecurity(ServerTestCase):
         self.assertEqual(self.offered(tls=True, name=b"other.example.org"), "")
         self.assertEqual(self.offered(tls=True), "")
         self.assertEqual(self.offered(version=""), "")
+
+    def test_websocket(self) -> None:
+        """Who came over WebSocket cannot go to a port that speaks IRC; a certificate is not asked for there either."""
+        client = self.world.connect()
+        client.session.listener = ListenerInfo("ws", False, True)
+        self.assertNotIn("sts=", " ".join(client.asks("CAP LS 302")))
+        client = self.world.connect(tls=True)
+        client.session.listener = ListenerInfo("wss", True, True)
+        client.transport._tlsConnection = Named(b"irc.example.org")
+        listed = " ".join(client.asks("CAP LS 302"))
+        self.assertIn("sts=duration=86400,preload", listed)
+        self.assertNotIn("EXTERNAL", listed)
 
     def test_cannot_be_asked_for(self) -> None:
         """It has no use but its value."""

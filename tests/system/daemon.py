@@ -142,8 +142,9 @@ class Daemon:
                 self.ports["admin"] = int(admin[1])
             port = _PORT.search(line)
             if port is not None:
-                kind = "tls" if port[2] == "TLS" else "plain"
-                self.ports["websocket" if port[3] else kind] = int(port[1])
+                over_tls = port[2] == "TLS"
+                kind = ("wss" if over_tls else "websocket") if port[3] else ("tls" if over_tls else "plain")
+                self.ports[kind] = int(port[1])
             if re.search(pattern, line):
                 return line
 

@@ -12,13 +12,17 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from functools import partial
+from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import load_pem_x509_certificate
 
 from tests.system.daemon import DEADLINE_S, Daemon, SocketClient
 
@@ -32,6 +36,11 @@ NODE_MODULES = Path(
 WEBSOCKET = """
 [[listen]]
 port = 0
+websocket = true
+
+[[listen]]
+port = 0
+tls = true
 websocket = true
 """
 
@@ -204,15 +213,28 @@ def test_znc(daemon: Daemon, peer: SocketClient, znc: int) -> None:
 # --- in a browser -------------------------------------------------------------------------------------------------
 
 
+def key_of(certificate: Path) -> str:
+    """The SHA-256 of a certificate's public key, in base64, as Chromium takes it."""
+    key = load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    return b64encode(sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()).decode()
+
+
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def launch() -> Iterator[Callable[..., Any]]:
+    """Starts a browser with some more flags."""
     program = shutil.which("chromium")
     need(program is not None, "chromium")
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as engine:
-        running = engine.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield running
-        running.close()
+        yield lambda *flags: engine.chromium.launch(executable_path=program, args=["--no-sandbox", *flags])
+
+
+@pytest.fixture(scope="module")
+def browser(daemon: Daemon, launch: Callable[..., Any]) -> Iterator[Any]:
+    """A browser that trusts the key of the daemon's own certificate, and no other one."""
+    running = launch(f"--ignore-certificate-errors-spki-list={key_of(daemon.folder / 'slircd.crt')}")
+    yield running
+    running.close()
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -239,13 +261,12 @@ def serving() -> Iterator[Callable[[Path, str], str]]:
         server.server_close()
 
 
-def test_page_with_irc_framework(
-    daemon: Daemon, peer: SocketClient, browser: Any, tmp_path: Path, serving: Callable[[Path, str], str]
-) -> None:
-    """A page speaks WebSocket through irc-framework: capabilities, messages both ways, topic, nick, kick."""
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with page.html, which has irc-framework in it."""
+    folder = tmp_path_factory.mktemp("page")
     esbuild = NODE_MODULES / ".bin" / "esbuild"
     need(esbuild.exists(), "the npm packages of tests/clients")
-    bundle = tmp_path / "page.bundle.js"
     subprocess.run(
         [
             str(esbuild),
@@ -255,43 +276,73 @@ def test_page_with_irc_framework(
             "--alias:stream=stream-browserify",
             "--define:global=window",
             f"--banner:js={NODE_GLOBALS}",
-            f"--outfile={bundle}",
+            f"--outfile={folder / 'page.bundle.js'}",
             "--log-level=error",
         ],
         env={**os.environ, "NODE_PATH": str(NODE_MODULES)},
         check=True,
     )
-    (tmp_path / "page.html").write_text('<!doctype html><meta charset="utf-8"><script src="page.bundle.js"></script>')
-    page = browser.new_page()
-    page.goto(serving(tmp_path, "page.html"))
-    page.evaluate(
-        "([host, port, nick]) => connect(host, port, nick)", ["127.0.0.1", daemon.ports["websocket"], "paige"]
-    )
+    (folder / "page.html").write_text('<!doctype html><meta charset="utf-8"><script src="page.bundle.js"></script>')
+    return folder
 
-    def heard(**wanted: str) -> Any:
+
+class ChatPage:
+    """The page with irc-framework, connected."""
+
+    def __init__(self, browser: Any, address: str, port: int, *, tls: bool) -> None:
+        self.page = browser.new_page()
+        self.page.goto(address)
+        self.page.evaluate("(words) => connect(...words)", ["127.0.0.1", port, "paige", tls])
+
+    def does(self, what: str) -> None:
+        self.page.evaluate(f"() => client.{what}")
+
+    def heard(self, **wanted: str) -> Any:
+        """The first event with these fields, as soon as there is one."""
+
         def look() -> Any:
-            found = page.evaluate("() => window.heard")
+            found = self.page.evaluate("() => window.heard")
             return [event for event in found if all(event.get(key) == value for key, value in wanted.items())]
 
-        return wait_for(look, f"{wanted} in {page.evaluate('() => window.heard')}")[0]
+        return wait_for(look, f"{wanted} in {self.page.evaluate('() => window.heard')}")[0]
 
-    heard(kind="registered", nick="paige")
-    page.evaluate("() => client.join('#meet')")
-    heard(kind="join", nick="paige", target="#meet")
-    page.evaluate("() => client.say('#meet', 'hello from the page, ünïcödé')")
+
+@pytest.mark.parametrize("kind", ["websocket", "wss"])
+def test_page_with_irc_framework(
+    daemon: Daemon, peer: SocketClient, browser: Any, bundle: Path, serving: Callable[[Path, str], str], kind: str
+) -> None:
+    """A page speaks WebSocket, plain and over TLS: capabilities, messages both ways, topic, nick, kick."""
+    chat = ChatPage(browser, serving(bundle, "page.html"), daemon.ports[kind], tls=kind == "wss")
+    chat.heard(kind="registered", nick="paige")
+    chat.does("join('#meet')")
+    chat.heard(kind="join", nick="paige", target="#meet")
+    chat.does("say('#meet', 'hello from the page, ünïcödé')")
     peer.until(r":paige!\S+ PRIVMSG #meet :hello from the page, ünïcödé$")
-    echo = heard(kind="privmsg", nick="paige")
-    assert echo["tags"]["msgid"]
+    assert chat.heard(kind="privmsg", nick="paige")["tags"]["msgid"]
     peer.sends("PRIVMSG #meet :hello page 😀", "TOPIC #meet :seen by a browser")
-    assert heard(kind="privmsg", nick="peer")["text"] == "hello page 😀"
-    heard(kind="topic", text="seen by a browser")
-    page.evaluate("() => client.changeNick('peggy')")
+    assert chat.heard(kind="privmsg", nick="peer")["text"] == "hello page 😀"
+    chat.heard(kind="topic", text="seen by a browser")
+    peer.sends("WHOIS paige")
+    peer.until(" 318 ")
+    assert any(" 671 peer paige " in line for line in peer.lines) == (kind == "wss")
+    chat.does("changeNick('peggy')")
     peer.until(r":paige!\S+ NICK :peggy$")
     peer.sends("KICK #meet peggy :bye")
-    heard(kind="kick")
-    page.evaluate("() => client.quit('closing')")
-    heard(kind="socket close")
-    page.close()
+    chat.heard(kind="kick")
+    chat.does("quit('closing')")
+    chat.heard(kind="socket close")
+    chat.page.close()
+
+
+def test_a_browser_wants_the_right_certificate(
+    daemon: Daemon, launch: Callable[..., Any], bundle: Path, serving: Callable[[Path, str], str]
+) -> None:
+    """A browser that does not know the certificate does not get as far as to say anything."""
+    doubting = launch()
+    chat = ChatPage(doubting, serving(bundle, "page.html"), daemon.ports["wss"], tls=True)
+    chat.heard(kind="socket close")
+    assert [event["kind"] for event in chat.page.evaluate("() => window.heard")] == ["socket close"]
+    doubting.close()
 
 
 LOUNGE = """

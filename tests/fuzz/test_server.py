@@ -16,7 +16,7 @@ from tests.harness import World
 SIZE = 4000
 
 
-@pytest.mark.parametrize("seed", range(36))
+@pytest.mark.parametrize("seed", range(24))
 def test_everything_agrees(seed: int) -> None:
     """Some hundred steps, and everything agrees; `python -m tests.fuzz.server --size 4000 --seed N` does one again."""
     fuzz_server(Random(seed).randbytes(SIZE))

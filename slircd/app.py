@@ -55,6 +55,7 @@ from slircd.events.store import SQLStore, StoreError
 from slircd.events.types import SERVER, OperRehash
 from slircd.housekeeping import Housekeeping
 from slircd.network.collector import Collector
+from slircd.network.descriptors import raise_limit, room_for_clients
 from slircd.network.listeners import (
     CannotListen,
     ListenerInfo,
@@ -268,9 +269,9 @@ class SlircdService(Tree):
     """The whole server: the root of the tree."""
 
     def __init__(
-        self, config: Config, file: str, plans: list[Plan], loaded: Loaded, reactor: Any, notifier: Notifier
+        self, config: Config, file: str, plans: list[Plan], loaded: Loaded, reactor: Any, notifier: Notifier, files: int
     ) -> None:
-        """Raises ConfigError and TLSFileError."""
+        """`files` is how many the process may have open.  Raises ConfigError and TLSFileError."""
         super().__init__()
         self.setName("slircd")
         self._file = file
@@ -307,6 +308,15 @@ class SlircdService(Tree):
         server.rehash = self.rehash
         server.housekeeping = housekeeping = Housekeeping(server, config.database.url, reactor)
         server.channel_at = housekeeping.channel_at
+        server.room_for_clients = room_for_clients(files)
+        server.use_config(config)
+        if server.room_for_clients < config.limits.clients:
+            log.warn(
+                "{room} of limits.clients = {clients} can connect: the process may have {files} files open (ulimit -n)",
+                room=server.room_for_clients,
+                clients=config.limits.clients,
+                files=files,
+            )
         server.stop = self.stop
         self.store.on_fatal = self._fatal
         listeners = build_listeners(plans, self._factory, self._certificates, config.tls.minimum, reactor, file)
@@ -524,6 +534,6 @@ def makeService(options: Options) -> MultiService:  # noqa: N802  # twistd's nam
         loaded = load_or_create(Path(config.secrets_file), os.environ, hash_now, verify_now)
         show_generated(loaded.generated, config.secrets_file)
         make_certificate(plans, config)
-        return SlircdService(config, file, plans, loaded, reactor, from_environment(time.monotonic))
+        return SlircdService(config, file, plans, loaded, reactor, from_environment(time.monotonic), raise_limit())
     except (ConfigError, TLSFileError, StoreError) as error:
         raise ExitWithMessage(str(error)) from None

@@ -129,6 +129,8 @@ class IRCServer(MultiService):
         """How long work is divided."""
         self.teller = Teller(self.turns)
         self.patience = Patience(reactor)
+        self.room_for_clients = config.limits.clients
+        """How many connections the system allows; app provides it."""
         self.throttle = ConnectionThrottle(config.throttle, reactor, config.limits.clients)
         self.sessions: dict[Session, None] = {}
         self.strangers: Lobby[Stranger] = Lobby(
@@ -275,7 +277,7 @@ class IRCServer(MultiService):
         self.client_tags = ClientTags(config.limits.client_tags_denied)
         """Which client-only tags are passed on."""
         self._privileges: dict[str, frozenset[str]] = {}
-        self.throttle.configure(config.throttle, config.limits.clients)
+        self.throttle.configure(config.throttle, min(config.limits.clients, self.room_for_clients))
         self.accounts.configure(config.accounts)
         self.gateways = Gateways(config.webirc)
         """Who may say by WEBIRC who its clients are."""

@@ -148,6 +148,13 @@ class Target(Daemon):
             time.sleep(0.05)
 
 
+class Few(Target):
+    """The same, but for how many files it may have open."""
+
+    def command(self) -> list[str]:
+        return ["prlimit", "--nofile=300:300", *super().command()]
+
+
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -385,6 +392,24 @@ def test_key_updates(target: Target) -> None:
         target.assert_undisturbed()
         assert target.rss - before < 4 * MEGABYTE
         client.kill()
+
+
+def test_more_connections_than_files(tmp_path: Path) -> None:
+    """With 300 files, connections stop before they are all taken: the log goes on, and whoever is one too many is told."""
+    few = Few(tmp_path)
+    few.config.write_text(CONFIG.replace(f"unregistered = {UNREGISTERED}", "unregistered = 4000"))
+    with few:
+        assert any("172 of limits.clients = 20000 can connect" in line for line in few.output)
+        few.meet()
+        flood = [few.attack("plain", "127.0.0.1") for _ in range(250)]
+        few.assert_undisturbed()
+        few.bob.sends("PART #talk", "JOIN #more")
+        few.bob.until(" 366 ")
+        told = [each for each in flood if select.select([each], [], [], 0)[0]]
+        assert len(told) == 250 - 170
+        assert b"(The server is full, try again later)" in told[-1].recv(1000)
+        for each in few.attackers:
+            each.close()
 
 
 def test_slow_http(target: Target) -> None:

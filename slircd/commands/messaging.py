@@ -20,7 +20,7 @@ from slircd.events.bus import StoreUnavailable
 from slircd.events.codec import EncodeError
 from slircd.rules.history import decide_message, is_kept_of_channel, is_kept_of_users, is_worth_keeping
 from slircd.rules.lookup import channel_named, may_see_channel
-from slircd.rules.message import check_channel_text, check_private_text, hearing_modes, is_guarded, is_silenced
+from slircd.rules.message import GUARDED, check_channel_text, check_private_text, hearing_modes, is_silenced
 from slircd.rules.modes import parse_rate
 from slircd.services.directory import SERVICES
 from slircd.wire.capabilities import ECHO_MESSAGE, MESSAGE_TAGS
@@ -197,7 +197,8 @@ def _to_channel(ctx: Context, target: str, said: Said) -> Waiting | None:
         session.last_message_s = ctx.server.reactor.seconds()
     symbols = target[: -len(name)]
     modes = CHANNEL_MODES.at_least(SYMBOLS[symbols[0]]) if symbols else ""
-    modes = hearing_modes(channel, user, modes, override=override)
+    if "U" in channel.flags:
+        modes = hearing_modes(channel, user, modes, override=override)
     if not modes and is_kept(ctx, channel, said):
         return ctx.emit(decide_message(state, user, said.verb, channel, said))
     spoken = spoken_now(ctx, user, symbols[:1] + channel.name, said)
@@ -263,14 +264,13 @@ def _to_user(ctx: Context, nick: str, said: Said) -> Waiting | None:
         return None
     accepts = ctx.server.accepts
     try:
-        accepted = is_guarded(recipient) and accepts.allows(recipient.uid, user.uid)
-        check_private_text(user, recipient, said.text or "", accepted=accepted, oper=ctx.is_oper)
+        check_private_text(user, recipient, said.text or "", accepts.allows, oper=ctx.is_oper)
     except NumericError as error:
         if error.numeric is not ERR_TARGUMODEG or said.verb == "TAGMSG":
             raise
         _knocks(ctx, user, recipient, said, error)
         return None
-    if said.verb == "PRIVMSG" and is_guarded(user):
+    if said.verb == "PRIVMSG" and not user.modes.isdisjoint(GUARDED):
         # Whom one writes to may answer.
         accepts.add(user.uid, recipient.uid, ctx.config.limits.accept, wrote=True)
     if said.verb != "TAGMSG":

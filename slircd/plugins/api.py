@@ -702,7 +702,7 @@ class PluginApi:
         user = state.user_by_nick(target)
         if user is None or user.is_service:
             raise PluginRefused(f"no such nick: {target}")
-        check_private_text(speaker, user, text, accepted=server.accepts.allows(user.uid, speaker.uid))
+        check_private_text(speaker, user, text, server.accepts.allows)
         line = self._line(f":{prefix} {verb} {user.nick} :{text}")
         for session in server.users.sessions_of(user.uid):
             if not (session.silenced and is_silenced(state, speaker, session.silenced.values())):

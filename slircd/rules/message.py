@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from slircd.rules.bans import is_banned
@@ -74,24 +74,22 @@ GUARDED: Final = frozenset("Rg")
 """User modes that keep messages away from their user, unless it has accepted who sends them."""
 
 
-def is_guarded(user: User) -> bool:
-    """Whether it matters whom the user has accepted."""
-    return not user.modes.isdisjoint(GUARDED)
-
-
-def check_private_text(sender: User, recipient: User, text: str, *, accepted: bool = False, oper: bool = False) -> None:
-    """Raise the numeric that says why `recipient` takes no such message from `sender`, whom it may have accepted.
+def check_private_text(
+    sender: User, recipient: User, text: str, accepts: Callable[[str, str], bool], *, oper: bool = False
+) -> None:
+    """Raise the numeric that says why `recipient` takes no such message from `sender`.
 
     ERR_NEEDREGGEDNICK, ERR_TARGUMODEG or ERR_CANTSENDTOUSER.
 
-    `oper` says that the client which sends it is an IRC operator's: from those everybody takes everything.
+    `accepts` tells whether the first of two UIDs has accepted the second; `oper` says that the client which sends it is
+    an IRC operator's: from those everybody takes everything.
     """
     modes = recipient.modes
     if sender.uid == recipient.uid or oper:
         return
-    if "R" in modes and sender.account is None and not accepted:
+    if "R" in modes and sender.account is None and not accepts(recipient.uid, sender.uid):
         raise NumericError(ERR_NEEDREGGEDNICK, recipient.nick, text="This user takes messages from accounts only (+R)")
-    if "g" in modes and not accepted:
+    if "g" in modes and not accepts(recipient.uid, sender.uid):
         raise NumericError(ERR_TARGUMODEG, recipient.nick)
     if "T" in modes and is_ctcp(text):
         raise NumericError(ERR_CANTSENDTOUSER, recipient.nick, text="This user takes no CTCP (+T)")

@@ -146,10 +146,10 @@ def is_blocked(ctx: Context, to: str, said: Said) -> bool:
 
 def is_filtered(ctx: Context, text: str) -> bool:
     """Whether a spam filter takes `text`; staff are told, and a sender may be killed for it."""
-    user = ctx.user
     met = ctx.server.bans.filters.match(text) if not ctx.is_oper else None
     if met is None:
         return False
+    user = ctx.user
     ctx.server.bans.notify("s", f"{user.source} met the filter {met.pattern} ({met.action})")
     if met.action == "kill":
         ctx.session.close(f"Spam: {met.reason}")

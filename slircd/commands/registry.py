@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred
 
 from slircd.events.types import Event
-from slircd.wire.capabilities import BATCH, SERVER_TIME, STANDARD_REPLIES
-from slircd.wire.line import Line
+from slircd.wire.capabilities import BATCH, SERVER_TIME, STANDARD_REPLIES, TAGGING
+from slircd.wire.line import Line, untagged
 from slircd.wire.numerics import (
     ERR_ALREADYREGISTERED,
     ERR_NEEDMOREPARAMS,
@@ -213,8 +213,13 @@ class Context:
 
     def send_text(self, body: str, *, free: bool = False) -> None:
         """Answer with a line of the server, `body` being complete with its source; `free` as in `send`."""
-        timestamp = self.server.timestamp() if self.session.caps & SERVER_TIME else ""
-        self.send(Line(body, timestamp=timestamp), free=free)
+        session = self.session
+        caps = session.caps
+        if not (caps & TAGGING or self._batch or self._outer) and self._answers is None:
+            self.work += 1
+            session.outbox.append(untagged(body), free=free)
+            return
+        self.send(Line(body, timestamp=self.server.timestamp() if caps & SERVER_TIME else ""), free=free)
 
     def from_server(self, rest: str, *, free: bool = False) -> None:
         """Answer with a line whose source is the server."""

@@ -73,7 +73,7 @@ def send_isupport(ctx: Context) -> None:
     """What the server supports; one batch for clients that want it so."""
     with ctx.batch("draft/isupport") if ctx.caps & EXTENDED_ISUPPORT else nullcontext():
         for tokens in ctx.server.isupport:
-            ctx.reply(RPL_ISUPPORT, *tokens)
+            ctx.reply(RPL_ISUPPORT, " ".join(tokens))
 
 
 @command("ISUPPORT", phase=Phase.ANY)

@@ -9,12 +9,12 @@ wrong in a handler costs this client its connection, and nobody else anything.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 import txaio
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
@@ -25,6 +25,7 @@ from slircd.commands.registry import COMMANDS, ClientGone, Context, arguments, c
 from slircd.events.bus import StoreUnavailable
 from slircd.events.codec import EncodeError
 from slircd.network.outbox import Outbox
+from slircd.network.steps import begin
 from slircd.rules.bouncer import decide_leave
 from slircd.security.addresses import peer_address
 from slircd.security.certificates import peer_fingerprint
@@ -529,8 +530,10 @@ class Session:
             started = perf_counter()
             pending = entry.handler(context, *arguments(entry, message.params))
             if pending is not None:
-                self._await(context, pending, entry.name, started)
-                return
+                waiting = begin(pending)
+                if waiting is not None:
+                    self._await(context, waiting, entry.name, started)
+                    return
             self._took(entry.name, perf_counter() - started)
         except Exception as error:
             self._failed(context, error)
@@ -549,9 +552,8 @@ class Session:
         user = self.server.state.users.get(self.uid)
         return user is not None and not self.oper and self.server.bans.is_shunned(user)
 
-    def _await(self, context: Context, pending: Coroutine[Any, Any, None], command: str, started: float) -> None:
+    def _await(self, context: Context, done: Deferred[None], command: str, started: float) -> None:
         self._busy = True
-        done: Deferred[None] = ensureDeferred(pending)
         done.addErrback(self._failed_later, context)
         done.addCallback(self._done, context, command, started)
 

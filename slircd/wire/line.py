@@ -90,6 +90,19 @@ class Line:
         return _bytes_of(format_tags(tags), caps) + body + b"\r\n"
 
 
+def untagged(body: str) -> bytes:
+    """The bytes, CR LF included, of a line for a client that has negotiated nothing of TAGGING.
+
+    The same as `Line(body).encoded(0)`, for an answer to one client, which needs no Line.
+    """
+    return _body(body, 0) + b"\r\n"
+
+
+def _body(text: str, caps: int) -> bytes:
+    body = _bytes_of(text, caps)
+    return body if len(body) <= MAX_BODY - 2 else _bytes_of(truncate_utf8(text, MAX_BODY - 2), caps)
+
+
 def _bytes_of(text: str, caps: int) -> bytes:
     data = text.encode()
     if MARK in data:

@@ -17,9 +17,6 @@ from tests.fuzz.registry import Run, Target
 
 FOLDER: Final = Path(__file__).parent / "corpus"
 PACKAGE: Final = str(Path(__file__).parents[2] / "slircd")
-MOST_KEPT: Final = 40
-"""Inputs of one target that are kept in the repository."""
-
 Arcs = frozenset[tuple[int, int, int]]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from functools import cache
 from ipaddress import ip_address
 from typing import Any
@@ -259,7 +259,7 @@ def fuzz_forwarded(data: bytes) -> None:
 WORLDS: list[dict[str, Any]] = [
     {},
     {"accounts": {"sasl_plain_without_tls": True, "before_connect": True}},
-    {"server": {"encoding": "bytes", "casemapping": "precis"}, "accounts": {"require_sasl": False}},
+    {"server": {"encoding": "bytes", "casemapping": "precis"}},
     {"history": {"channels": True, "direct": True}, "bouncer": {"always_on": "opt-out"}},
     {"server": {"encoding": "windows-1252"}, "flood": {"enabled": True}, "cloak": {"enabled": True}},
 ]
@@ -268,10 +268,8 @@ WORLDS: list[dict[str, Any]] = [
 @cache
 def beginning(number: int) -> tuple[Any, MemoryStore]:
     """A configuration, and a log in which ann has an account."""
-    changes = {section: dict(keys) for section, keys in WORLDS[number].items()}
-    changes.get("accounts", {}).pop("require_sasl", None)
     gateways = [{"hosts": [f"{GATEWAY}/32"], "password_hash": hash_now("hunter2", "minimum")}]
-    config = make_config(changes, webirc=gateways)
+    config = make_config(WORLDS[number], webirc=gateways)
     world = World(config=config)
     ann = world.client("ann")
     ann.sends(f"NS REGISTER {PASSWORD.replace(' ', '-')}")
@@ -367,8 +365,6 @@ def scram_line(client: FakeClient, scram: ScramClient | None) -> tuple[bytes, Sc
         return f"AUTHENTICATE SCRAM-SHA-256\r\nAUTHENTICATE {first}\r\n".encode(), scram
     sent = [line for line in client.transport.value().split(b"\r\n") if line.startswith(b"AUTHENTICATE ")]
     try:
-        from base64 import b64decode
-
         scram.set_server_first(b64decode(sent[-1][13:]).decode())
         return f"AUTHENTICATE {encoded(scram.get_client_final())}\r\nAUTHENTICATE +\r\n".encode(), None
     except (ScramException, IndexError, ValueError):

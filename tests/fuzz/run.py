@@ -105,7 +105,7 @@ def run_one(name: str, folder: Path, seconds: int, *, keep: bool) -> str:
     branches = re.findall(r"cov: (\d+)", text) or ["?"]
     failures = len((folder / "failures.txt").read_text().splitlines()) if (folder / "failures.txt").exists() else 0
     hard = [path.name for pattern in ("crash-*", "timeout-*", "oom-*") for path in folder.glob(pattern)]
-    chosen, arcs = corpus.smallest_set(target.run, corpus.inputs(found), corpus.MOST_KEPT)
+    chosen, arcs = corpus.smallest_set(target.run, corpus.inputs(found), target.most_kept)
     if keep:
         shutil.rmtree(corpus.FOLDER / name, ignore_errors=True)
         for data in chosen:

@@ -290,7 +290,7 @@ LOGGED = frozenset(
 )
 
 
-@target(max_bytes=4000, seeds=[Random(seed).randbytes(900) for seed in range(12)])
+@target(max_bytes=4000, most_kept=12, seeds=[Random(seed).randbytes(900) for seed in range(12)])
 def fuzz_server(data: bytes) -> None:
     """Whatever clients, time, the database and the operator do, everything agrees after each slice."""
     history: list[str] = []

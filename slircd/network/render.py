@@ -307,7 +307,7 @@ def user_disconnect(out: Rendering, event: ev.UserDisconnect, stamp: Stamp) -> N
     server.users.remember(gone)
     server.monitor.offline(event.nick)
     if server.lookalikes is not None:
-        server.lookalikes.went(event.nick, uid)
+        server.lookalikes.went(uid)
     server.enforcement.forget(uid)
     server.accepts.forget(uid)
     server.bans.forget(uid)
@@ -326,7 +326,6 @@ def user_nick_change(out: Rendering, event: ev.UserNickChange, stamp: Stamp) -> 
         out.server.monitor.offline(event.nick)
         out.server.monitor.online(user)
     if out.server.lookalikes is not None:
-        out.server.lookalikes.went(event.nick, user.uid)
         out.server.lookalikes.came(event.new_nick, user.uid)
     out.server.enforcement.watch(user)
     out.server.bans.forget(user.uid)

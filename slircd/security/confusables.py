@@ -44,15 +44,19 @@ class LookAlikes:
 
     def __init__(self) -> None:
         self._online: dict[str, dict[str, None]] = {}
+        self._skeletons: dict[str, str] = {}
+        """UID to the skeleton that it stands under."""
         self._registered: dict[str, str] | None = None
 
     def came(self, nick: str, uid: str) -> None:
-        """Somebody has this nick now."""
-        self._online.setdefault(skeleton(nick), {})[uid] = None
+        """Somebody has this nick now, and no other."""
+        self.went(uid)
+        key = self._skeletons[uid] = skeleton(nick)
+        self._online.setdefault(key, {})[uid] = None
 
-    def went(self, nick: str, uid: str) -> None:
-        """Somebody has it no longer."""
-        key = skeleton(nick)
+    def went(self, uid: str) -> None:
+        """Somebody is gone; what was decided before its last change of nick may call it by another."""
+        key = self._skeletons.pop(uid, "")
         holders = self._online.get(key, {})
         holders.pop(uid, None)
         if not holders:

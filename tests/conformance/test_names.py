@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from slircd.security import confusables
 from slircd.security.confusables import skeleton
 from slircd.state.refold import CasemappingChange
 from tests.harness import ServerTestCase, World, make_config, replay, words_of
@@ -89,3 +90,14 @@ class LookAlikes(ServerTestCase):
         evan.sends("NICK evan", "NS DROP sesame1", "NICK third")
         evan.lines()
         self.assertEqual(bob.codes(f"NICK {IVAN}"), ["NICK"])
+
+
+def test_one_nick_for_each_user() -> None:
+    """Who is gone, or has another nick, stands under none of its old ones, whatever it was called when that was decided."""
+    known = confusables.LookAlikes()
+    known.came("evan", "1")
+    known.came("bob", "1")
+    assert (list(known.holders(IVAN)), list(known.holders("bob"))) == ([], ["1"])
+    known.went("1")
+    known.went("1")
+    assert list(known.holders("bob")) == []

@@ -3,7 +3,7 @@
 Each target runs in a process of its own, under atheris (`pip install -e .[test,fuzz]`), which sees the branches of
 slircd's code.  A failure does not end the run: it is told once for each place, and its input is made small and kept
 under the folder of the run.  At the end the inputs that were found, and those of the repository, become the smallest set
-that reaches as much, which `--keep` writes into tests/fuzz/corpus.
+that reaches as much, which `--keep` writes into tests/fuzz/corpus, with those that failed.
 """
 
 from __future__ import annotations
@@ -74,15 +74,8 @@ def fuzz(name: str, folder: Path, seconds: int) -> None:
     atheris.Fuzz()
 
 
-def run_one(name: str, folder: Path, seconds: int, *, keep: bool) -> str:
-    """One target in a process of its own, and what came of it, in words."""
-    from tests.fuzz.targets import TARGETS
-
-    target = TARGETS[name]
-    found = folder / "found"
-    found.mkdir(parents=True, exist_ok=True)
-    for data in [*target.seeds, *(data for _, data in corpus.kept(target))]:
-        corpus.save(found, data)
+def in_a_process(name: str, folder: Path, seconds: int) -> str:
+    """Fuzz one target, and say how far that came."""
     command = [
         sys.executable,
         "-m",
@@ -97,32 +90,43 @@ def run_one(name: str, folder: Path, seconds: int, *, keep: bool) -> str:
     with (folder / "log.txt").open("w") as log:
         status = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
     text = (folder / "log.txt").read_text(errors="replace")
-    runs = (
-        re.findall(r"stat::number_of_executed_units:\s*(\d+)", text)
-        or re.findall(r"^#(\d+)", text, re.MULTILINE)
-        or ["?"]
-    )
-    branches = re.findall(r"cov: (\d+)", text) or ["?"]
-    failures = len((folder / "failures.txt").read_text().splitlines()) if (folder / "failures.txt").exists() else 0
+    runs = re.findall(r"stat::number_of_executed_units:\s*(\d+)", text) or re.findall(r"^#(\d+)", text, re.MULTILINE)
+    branches = re.findall(r"cov: (\d+)", text)
+    ended = f", status {status}" if status else ""
+    return f"{(runs or ['?'])[-1]} inputs in {seconds} s, {(branches or ['?'])[-1]} branches{ended}, "
+
+
+def run_one(name: str, folder: Path, seconds: int, *, keep: bool) -> tuple[str, bool]:
+    """One target: what came of it, in words, and whether something failed."""
+    from tests.fuzz.targets import TARGETS
+
+    target = TARGETS[name]
+    found, failures = folder / "found", folder / "failures"
+    found.mkdir(parents=True, exist_ok=True)
+    for data in [*target.seeds, *(data for _, data in corpus.kept(target))]:
+        corpus.save(found, data)
+    report = in_a_process(name, folder, seconds) if seconds else ""
     hard = [path.name for pattern in ("crash-*", "timeout-*", "oom-*") for path in folder.glob(pattern)]
     chosen, arcs = corpus.smallest_set(target.run, corpus.inputs(found), target.most_kept)
+    failed = corpus.inputs(failures)
     if keep:
         shutil.rmtree(corpus.FOLDER / name, ignore_errors=True)
         for data in chosen:
             corpus.save(corpus.FOLDER / name, data)
-    return (
-        f"{name}: {runs[-1]} inputs in {seconds} s, {branches[-1]} branches, {arcs} arcs by {len(chosen)} inputs "
-        f"({sum(map(len, chosen))} bytes), {failures} failures"
-        + (f", {', '.join(hard)}" if hard else "")
-        + (f", status {status}" if status else "")
-    )
+        for data in failed:
+            corpus.save(corpus.FOLDER / name, data, "failed-")
+    size = sum(map(len, chosen))
+    report = f"{name}: {report}{arcs} arcs by {len(chosen)} inputs ({size} bytes), {len(failed)} failures"
+    return f"{report}{''.join(f', {each}' for each in hard)}", bool(failed or hard)
 
 
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("targets", nargs="+", help="names of targets, or all")
-    parser.add_argument("--seconds", type=int, default=300, help="seconds for each target")
+    parser.add_argument(
+        "--seconds", type=int, default=300, help="seconds for each target; 0: none, look at what is there"
+    )
     parser.add_argument("--folder", type=Path, default=Path("build/fuzz"), help="where inputs and failures are kept")
     parser.add_argument("--keep", action="store_true", help="make the smallest set of inputs the repository's corpus")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
@@ -139,8 +143,8 @@ def main() -> int:
     for name in names:
         folder = options.folder.resolve() / name
         folder.mkdir(parents=True, exist_ok=True)
-        report = run_one(name, folder, options.seconds, keep=options.keep)
-        failed = failed or ", 0 failures" not in report
+        report, bad = run_one(name, folder, options.seconds, keep=options.keep)
+        failed = failed or bad
         say(report)
         with (options.folder / REPORT).open("a") as file:
             file.write(f"{report}\n")

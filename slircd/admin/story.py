@@ -14,9 +14,14 @@ from slircd.admin.events import EventView
 from slircd.admin.query import MAX_ID, Id, Moment, Query, Text
 from slircd.admin.routes import route
 from slircd.admin.scan import Found, newest_first
+from slircd.events.codec import DecodeError, decode_event
 from slircd.events.reader import LogReader
+from slircd.events.row import Row
 from slircd.events.schema import EVENTS
+from slircd.events.types import Event
+from slircd.replay.lineage import names_of
 from slircd.replay.public import told_event
+from slircd.replay.reconstructor import casemap_at
 
 MAX_LIMIT: Final = 500
 
@@ -25,14 +30,25 @@ def tell_story(reader: LogReader, kind: str, key: str, *, before: int, limit: in
     """A page of the story of a channel or account (casefolded) or a user (UID) below the id `before`; blocks."""
     if kind == "channel":
         # Somebody who disconnects leaves channels without an event of theirs.
-        quits = and_(EVENTS.c.event_type == "user.disconnect", _mentions(key))
-        return newest_first(reader, or_(EVENTS.c.target == key, quits), before=before, limit=limit)
+        parts: list[ColumnElement[bool]] = []
+        for name, after_id, before_id in names_of(reader, casemap_at(reader).fold, _decoded, key, before):
+            quits = and_(EVENTS.c.event_type == "user.disconnect", _mentions(name))
+            within = (EVENTS.c.id > after_id) & (EVENTS.c.id < before_id)
+            parts.append(and_(or_(EVENTS.c.target == name, quits), within))
+        return newest_first(reader, or_(*parts), before=before, limit=limit)
     if kind == "account":
         logins = and_(EVENTS.c.event_type == "user.account", _mentions(key))
         return newest_first(reader, or_(EVENTS.c.target == key, logins), before=before, limit=limit)
     first, last = _life(reader, key)
     wanted = or_(EVENTS.c.target == key, EVENTS.c.actor_uid == key, _mentions(key))
     return newest_first(reader, wanted, before=min(before, last + 1), after=first - 1, limit=limit)
+
+
+def _decoded(row: Row) -> Event | None:
+    try:
+        return decode_event(row.event_type, row.actor_uid, row.target, row.payload)
+    except DecodeError:
+        return None
 
 
 def _life(reader: LogReader, uid: str) -> tuple[int, int]:

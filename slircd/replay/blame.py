@@ -17,6 +17,7 @@ from slircd.events import types as ev
 from slircd.events.codec import DecodeError, decode_event
 from slircd.events.reader import LogReader
 from slircd.events.row import Row
+from slircd.replay.lineage import names_of
 from slircd.replay.reconstructor import Damaged, StateReconstructor
 from slircd.state.describe import MASKED, shown_setting, who
 from slircd.state.model import Channel, ServerState
@@ -136,20 +137,10 @@ class _Setters:
 
     def of(self, channel: Channel, last_id: int) -> dict[Thing, tuple[Row, ev.Event]]:
         """The setters up to the event `last_id`."""
-        for key, after_id, before_id in self._names(channel.key, last_id + 1):
+        for key, after_id, before_id in names_of(self._reader, self._fold, self._decoded, channel.key, last_id + 1):
             for row in self._reader.rows(target=key, after_id=after_id, before_id=before_id, types=TYPES):
                 self._see(row)
         return self._found
-
-    def _names(self, key: str, before_id: int) -> list[tuple[str, int, int]]:
-        """The names that the channel had, the first one first, each with the ids between which it had it."""
-        names: list[tuple[str, int, int]] = []
-        for row in self._reader.rows(event_type="channel.rename", before_id=before_id, newest=True):
-            event = self._decoded(row)
-            if isinstance(event, ev.ChannelRename) and self._fold(event.new_name) == key != event.target:
-                names.append((key, row.id, before_id))
-                key, before_id = event.target or "", row.id
-        return [(key, 0, before_id), *reversed(names)]
 
     def _decoded(self, row: Row) -> ev.Event | None:
         try:

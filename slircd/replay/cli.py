@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Final, NoReturn
 
@@ -28,6 +28,7 @@ from slircd.replay.against import CannotCompare, compare
 from slircd.replay.blame import blame_channel
 from slircd.replay.diff import diff_states
 from slircd.replay.document import ServerSnapshot, channel_document, to_document, user_document
+from slircd.replay.lineage import Stretch, names_of
 from slircd.replay.profile import Profile
 from slircd.replay.progress import Progress
 from slircd.replay.public import shown_event
@@ -186,8 +187,8 @@ class _Command:
         with self._phase("print"):
             _print(document)
 
-    def _snapshot(self, reader: LogReader, at: str) -> ServerSnapshot:
-        """The document of a moment, narrowed to what was asked for."""
+    def _snapshot(self, reader: LogReader, at: str, names: Sequence[Stretch] = ()) -> ServerSnapshot:
+        """The document of a moment, narrowed to what was asked for; `names` are those that the channel had."""
         with Progress(reader.end().id) as progress:
             reconstructor = StateReconstructor(
                 reader,
@@ -201,12 +202,14 @@ class _Command:
             _warn(text)
         self._skipped.update(dict.fromkeys(reconstructor.skipped))
         with self._phase("make the document"):
-            return self._document(state, at, reconstructor.last_id)
+            last_id = reconstructor.last_id
+            name = next((each.key for each in names if each.after_id <= last_id < each.before_id - 1), None)
+            return self._document(state, at, last_id, name or self._options["channel"])
 
-    def _document(self, state: ServerState, at: str, last_id: int) -> ServerSnapshot:
+    def _document(self, state: ServerState, at: str, last_id: int, channel: str | None) -> ServerSnapshot:
         show_keys: bool = self._options["show_keys"]
-        if self._options["channel"] is not None:
-            return channel_document(state, at, last_id, self._options["channel"], show_keys=show_keys)
+        if channel is not None:
+            return channel_document(state, at, last_id, channel, show_keys=show_keys)
         if self._options["user"] is not None:
             return user_document(state, at, last_id, self._options["user"])
         return to_document(state, at, last_id, show_keys=show_keys)
@@ -216,20 +219,35 @@ class _Command:
     def _between(self, reader: LogReader) -> None:
         start, end = self._options["between"]
         with without_gc():
-            before, after = self._snapshot(reader, start), self._snapshot(reader, end)
+            names = self._names(reader, end)
+            before, after = self._snapshot(reader, start, names), self._snapshot(reader, end, names)
             if not self._options["human"]:
                 _print(diff_states(before, after))
                 return
         uids = {user.uid for document in (before, after) for user in document.users}
         fold = casemap_at(reader, end).fold
-        target = fold(self._options["channel"]) if self._options["channel"] is not None else None
-        for row in reader.rows(since=start, until=end, target=target):
+        for row in self._rows_between(reader, start, end, names):
             event = self._decoded(row)
             if event is None or (self._options["user"] is not None and not self._concerns(event, uids, fold)):
                 continue
             words = tell(event)
             if words is not None:
                 click.echo(f"{row.timestamp[:19].replace('T', ' ')} {words}")
+
+    def _names(self, reader: LogReader, end: str) -> list[Stretch]:
+        """The names that the channel which was asked for had up to a moment; none if all was asked for."""
+        name = self._options["channel"]
+        if name is None:
+            return []
+        fold = casemap_at(reader, end).fold
+        return names_of(reader, fold, self._decoded, fold(name), reader.last_id(end) + 1)
+
+    @staticmethod
+    def _rows_between(reader: LogReader, start: str, end: str, names: list[Stretch]) -> Iterator[Row]:
+        if not names:
+            yield from reader.rows(since=start, until=end)
+        for key, after_id, before_id in names:
+            yield from reader.rows(since=start, until=end, target=key, after_id=after_id, before_id=before_id)
 
     def _decoded(self, row: Row) -> ev.Event | None:
         try:
@@ -284,9 +302,14 @@ class _Command:
         while True:
             for row in reader.rows(after_id=last, target=target):
                 last = row.id
-                if self._decoded(row) is not None:
+                event = self._decoded(row)
+                if event is not None:
                     document = shown_event(row, keys=self._options["show_keys"], texts=True)
                     click.echo(msgspec.json.encode(document))
+                if target is not None and isinstance(event, ev.ChannelRename):
+                    # The channel is followed, not its name.
+                    target = casemap_at(reader).fold(event.new_name)
+                    break
             sys.stdout.flush()
             time.sleep(FOLLOW_S)
 

@@ -54,7 +54,31 @@ def diff_states(before: ServerSnapshot, after: ServerSnapshot) -> StateDiff:
 def compare_documents(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
     """The changes from one document to another, both as plain values."""
     for section in SECTIONS:
-        yield from _compare([section], _keyed(section, old.get(section, [])), _keyed(section, new.get(section, [])))
+        before, after = _keyed(section, old.get(section, [])), _keyed(section, new.get(section, []))
+        if section == "channels":
+            before = _as_they_are_called_now(before, after)
+        yield from _compare([section], before, after)
+
+
+def _as_they_are_called_now(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The channels of before, those that were renamed under the names that they have now: the rest is what differs.
+
+    A name that was taken from another channel stays that one's, so that its end is not left out.
+    """
+    created: dict[str, list[str]] = {}
+    for name, channel in old.items():
+        created.setdefault(channel["created_at"], []).append(name)
+    renamed: dict[str, str] = {}
+    for name, channel in new.items():
+        former = channel.get("former_names", [])
+        for before in created.get(channel["created_at"], ()) if former and name not in old else ():
+            known = old[before].get("former_names", [])
+            if len(known) < len(former) and [*known, before.casefold()] == [
+                *former[: len(known)],
+                former[len(known)].casefold(),
+            ]:
+                renamed[before] = name
+    return {renamed.get(name, name): channel for name, channel in old.items()}
 
 
 def _keyed(name: str, items: list[Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
+from slircd.admin.story import tell_story
 from slircd.events.checkpoints import BASE, pack, write
 from slircd.events.clock import format_timestamp, parse_moment
 from slircd.events.reader import LogReader
@@ -190,6 +191,60 @@ def test_diff(incident: Path) -> None:
     only = answer("--db", incident, "--diff", at(70), at(200), "--user", "ann")["changes"]
     assert {each["path"][0] for each in only} == {"users"}
     assert answer("--db", incident, "--diff", at(200), at(200))["changes"] == []
+
+
+def test_a_renamed_channel(tmp_path: Path) -> None:
+    """A channel is one under all its names: in a difference, in what happened, in blame, and for who follows it."""
+    world = World()
+    ann, eve = world.client("ann"), world.client("eve")
+    ann.sends("JOIN #old", "TOPIC #old :t")
+    eve.sends("JOIN #later", "TOPIC #later :not its", "PART #later")
+    world.clock.advance(60)
+    ann.sends("MODE #old +m", "RENAME #old #Later :better", "TOPIC #later :u")
+    eve.sends("JOIN #old", "TOPIC #old :another channel")
+    world.clock.advance(60)
+    save(world, tmp_path / "log.db")
+    moments = ("--db", tmp_path / "log.db", "--diff", at(20), at(120))
+    for narrowed in ((), ("--channel", "#later")):
+        changes = answer(*moments, *narrowed)["changes"]
+        mine = [change for change in changes if change["path"][:2] == ["channels", "#Later"]]
+        assert {(change["kind"], change["path"][2]) for change in mine} == {
+            ("changed", "name"),
+            ("added", "former_names"),
+            ("changed", "modes"),
+            ("changed", "topic"),
+        }
+        assert any(change["path"] == ["channels", "#old"] for change in changes) == (not narrowed)
+    told = run(*moments, "--human", "--channel", "#LATER").stdout.splitlines()
+    assert [line.split(" ", 2)[2] for line in told] == [
+        "ann set +m on #old",
+        "ann renamed the channel to #Later: better on #old",
+        "ann topic: u on #later",
+    ]
+    blame = {item["what"]: item["event_id"] for item in answer("--db", tmp_path / "log.db", "--blame", "#later")}
+    rows = {row.id: row for row in world.store.rows}
+    assert [rows[blame[what]].target for what in ("topic", "mode +m")] == ["#later", "#old"]
+    command = Path(sys.executable).with_name("slircd-replay")
+    words = [command, "--db", tmp_path / "log.db", "--follow", "--at", at(20), "--channel", "#old"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        seen = [json.loads(follower.stdout.readline()) for _ in range(3)]
+        follower.kill()
+    assert [(event["event_type"], event["target"]) for event in seen] == [
+        ("channel.mode_change", "#old"),
+        ("channel.rename", "#old"),
+        ("channel.topic_change", "#later"),
+    ]
+    with LogReader(str(tmp_path / "log.db")) as reader:
+        story = tell_story(reader, "channel", "#later", before=reader.head().id + 1, limit=50).rows
+    assert [(row.event_type, row.target) for row in reversed(story)] == [
+        ("channel.create", "#old"),
+        ("channel.join", "#old"),
+        ("channel.topic_change", "#old"),
+        ("channel.mode_change", "#old"),
+        ("channel.rename", "#old"),
+        ("channel.topic_change", "#later"),
+    ]
 
 
 def test_verify(incident: Path) -> None:

@@ -57,6 +57,8 @@ class Metrics:
         for make in (ProcessCollector, PlatformCollector, GCCollector):
             make(registry=self.registry)
         self._events = Counter("slircd_events", "Events committed to the log", ["type"], registry=self.registry)
+        self._events_of: dict[str, Counter] = {}
+        """The series of each type, which `labels` would look for again and again."""
         self._pruned = Counter("slircd_pruned_events", "Events that retention deleted", registry=self.registry)
         self._redacted = Counter(
             "slircd_redacted_events",
@@ -114,7 +116,11 @@ class Metrics:
 
     def event(self, record: Record) -> None:
         """An event is committed."""
-        self._events.labels(record.event.event_type).inc()
+        event_type = record.event.event_type
+        counted = self._events_of.get(event_type)
+        if counted is None:
+            counted = self._events_of[event_type] = self._events.labels(event_type)
+        counted.inc()
         if isinstance(record.event, ServerPrune):
             self._pruned.inc(record.event.events)
         elif isinstance(record.event, ServerRedact):

@@ -67,13 +67,41 @@ class Told(NamedTuple):
 
 
 class _Kept:
-    """An event in memory; its document is made when the first follower wants it."""
+    """An event in memory; its row and its document are made when the first follower wants them."""
 
-    __slots__ = ("_document", "row")
+    __slots__ = ("_document", "_event", "_row", "_stamp")
 
-    def __init__(self, row: Row) -> None:
-        self.row = row
+    def __init__(self, record: Record) -> None:
+        self._event, self._stamp = record
+        self._row: Row | None = None
         self._document: bytes | None = None
+
+    @property
+    def id(self) -> int:
+        """Its id."""
+        return self._stamp.id
+
+    @property
+    def sequence(self) -> int:
+        """Its sequence."""
+        return self._stamp.sequence
+
+    @property
+    def row(self) -> Row:
+        """What the log has of it."""
+        if self._row is None:
+            event, stamp = self._event, self._stamp
+            self._row = Row(
+                stamp.id,
+                stamp.timestamp,
+                stamp.sequence,
+                event.event_type,
+                event.actor_uid,
+                event.target,
+                encode_payload(event),
+                stamp.session_id,
+            )
+        return self._row
 
     def told(self) -> Told:
         if self._document is None:
@@ -103,32 +131,24 @@ class Feed:
     @property
     def head(self) -> int:
         """The sequence of the newest committed event that the feed knows of."""
-        return self._kept[-1].row.sequence if self._kept else self._committed_sequence()
+        return self._kept[-1].sequence if self._kept else self._committed_sequence()
 
     def follow(self, wanted: Filter, after: int | None = None) -> Follower:
         """A follower of what comes after a sequence; None: of what comes from now on."""
         return Follower(self, wanted, self.head if after is None else min(after, self.head))
 
     def _committed(self, record: Record) -> None:
-        event, stamp = record
-        row = Row(
-            stamp.id,
-            stamp.timestamp,
-            stamp.sequence,
-            event.event_type,
-            event.actor_uid,
-            event.target,
-            encode_payload(event),
-            stamp.session_id,
-        )
-        if self._kept and self._kept[-1].row.id + 1 != row.id:  # the bus dropped some: they are in the log
+        event = _Kept(record)
+        if self._kept and self._kept[-1].id + 1 != event.id:  # the bus dropped some: they are in the log
             self._kept.clear()
             self._from = None
         if self._from is None:
-            self._from = row.sequence - 1
+            self._from = event.sequence - 1
         if len(self._kept) == KEPT:
-            self._from = self._kept[0].row.sequence
-        self._kept.append(_Kept(row))
+            self._from = self._kept[0].sequence
+        self._kept.append(event)
+        if not self._waiting:
+            return
         waiting, self._waiting = self._waiting, set()
         for each in waiting:
             self._reactor.callLater(0, _wake, each)
@@ -179,7 +199,7 @@ def _first_after(kept: deque[_Kept], after: int) -> int:
     low, high = 0, len(kept)
     while low < high:
         middle = (low + high) // 2
-        if kept[middle].row.sequence <= after:
+        if kept[middle].sequence <= after:
             low = middle + 1
         else:
             high = middle
@@ -203,7 +223,7 @@ class Follower:
             if kept is None:
                 self.cursor, found = await self._feed.in_log(self.cursor, self._wanted)
             elif kept:
-                self.cursor = kept[-1].row.sequence
+                self.cursor = kept[-1].sequence
                 found = [each.told() for each in kept if self._wanted.takes(each.row)]
             else:
                 before = self.cursor

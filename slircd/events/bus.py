@@ -26,6 +26,7 @@ from slircd.events.clock import LamportClock, WallClock, parse_timestamp
 from slircd.events.codec import EncodeError, encode_payload
 from slircd.events.interface import EventStore
 from slircd.events.row import Credential, Head, Rewrite, Row
+from slircd.events.steps import begin
 from slircd.events.types import Event
 from slircd.state.admit import admit, consequences
 from slircd.state.apply import Stamp, apply
@@ -145,7 +146,9 @@ class Subscription:
         """Deliver what waits, one at a time; a Deferred that the subscriber returns is waited for."""
         if not self._busy:
             self._busy = True
-            defer.ensureDeferred(self._drain()).addErrback(_log_bug, self.name)
+            waiting = begin(self._drain())
+            if waiting is not None:
+                waiting.addErrback(_log_bug, self.name)
 
     async def _drain(self) -> None:
         try:

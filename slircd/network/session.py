@@ -24,8 +24,8 @@ from slircd.commands.registration import Registration
 from slircd.commands.registry import COMMANDS, ClientGone, Context, arguments, check
 from slircd.events.bus import StoreUnavailable
 from slircd.events.codec import EncodeError
+from slircd.events.steps import begin
 from slircd.network.outbox import Outbox
-from slircd.network.steps import begin
 from slircd.rules.bouncer import decide_leave
 from slircd.security.addresses import peer_address
 from slircd.security.certificates import peer_fingerprint

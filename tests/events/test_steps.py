@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
-from slircd.network.steps import begin
+from slircd.events.steps import begin
 
 
 class BeginTest(unittest.TestCase):

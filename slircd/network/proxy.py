@@ -20,6 +20,8 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, providedBy
 
+from slircd.security.flood import Bucket
+
 txaio.use_twisted()
 log = txaio.make_logger()
 
@@ -28,6 +30,9 @@ MAX_V1: Final = 107
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 HEADER_TIMEOUT_S: Final = 10
+SAID: Final = 20
+"""Refusals that are logged at once, and in ten seconds."""
+
 _V2_HEAD: Final = struct.Struct("!12sBBH")
 
 if TYPE_CHECKING:
@@ -143,7 +148,7 @@ class ProxyProtocol(ProtocolWrapper):
 
     def _refuse(self, reason: str) -> None:
         self._cancel_timeout()
-        log.warn("refused a connection from the proxy {peer}: {reason}", peer=self.transport.getPeer(), reason=reason)
+        self.factory.say(f"a connection from the proxy {self.transport.getPeer()}: {reason}")
         self.transport.abortConnection()
 
     def _cancel_timeout(self) -> None:
@@ -174,15 +179,26 @@ class ProxyFactory(WrappingFactory):
         """`trusted` are networks in CIDR form; an empty peer (a Unix socket) is trusted always."""
         super().__init__(wrapped)
         self.clock = clock
+        self._words = Bucket(SAID, SAID / 10, clock.seconds())
+        self._unsaid = 0
         self._trusted = [ip_network(text) for text in trusted]
 
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]  # None refuses
         """A protocol for `addr`, or None, which disconnects it."""
         host = getattr(addr, "host", None)
         if host is not None and not self._trusts(host):
-            log.warn("refused {address}: not among the trusted proxies of this listener", address=host)
+            self.say(f"{host}: not among the trusted proxies of this listener")
             return None
         return super().buildProtocol(addr)
+
+    def say(self, what: str) -> None:
+        """Log a refusal; a flood of them is summed up, because anybody can cause one."""
+        if self._words.take(self.clock.seconds()) > 0.0:
+            self._unsaid += 1
+            return
+        unsaid, self._unsaid = self._unsaid, 0
+        more = f" ({unsaid} more were not logged)" if unsaid else ""
+        log.warn("refused {what}{more}", what=what, more=more)
 
     def _trusts(self, host: str) -> bool:
         try:

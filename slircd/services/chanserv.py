@@ -48,6 +48,9 @@ PAGE: Final = 2000
 CONFIRM_S: Final = 300
 """Seconds within which a RESTORE is to be confirmed."""
 
+RESTORE_WORK: Final = 4000
+"""What a look at the past is worth, in lines, to the flood bucket: a process reads the log for it."""
+
 
 def _override(ctx: ServiceContext) -> bool:
     return ctx.ctx.has_privilege("override")
@@ -445,6 +448,7 @@ async def restore(ctx: ServiceContext, name: str, time: str, confirm: str = "") 
     else:
         at = _moment(ctx, time)
     actor = Restorer(user.uid, user.nick, user.source, staff=staff)
+    ctx.ctx.work += RESTORE_WORK
     try:
         found = await restore_channel(ctx.server, name, at, actor, do=confirmed, origin=ctx.ctx)
     except CannotRestore as error:

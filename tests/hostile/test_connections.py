@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from unittest import TestCase
 
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 
 from slircd.config.sections import Throttle
+from slircd.network.proxy import ProxyFactory
 from slircd.security.lobby import Lobby
 from slircd.security.throttle import MAX_TRACKED, ConnectionThrottle
 from tests.harness import FakeClient
@@ -139,6 +143,18 @@ class Operators(HostileTestCase):
 
 
 class Tables(TestCase):
+    def test_refused_proxies_fill_no_log(self) -> None:
+        """A thousand connections from elsewhere to a listener for a proxy are twenty lines in the process's log."""
+        clock = Clock()
+        factory = ProxyFactory(Factory(), ["10.0.0.0/8"], clock)
+        with capturedLogs() as events:
+            for _ in range(1000):
+                self.assertIsNone(factory.buildProtocol(IPv4Address("TCP", "203.0.113.1", 1)))
+            clock.advance(1)
+            factory.buildProtocol(IPv4Address("TCP", "203.0.113.1", 1))
+        self.assertEqual(len(events), 21)
+        self.assertIn("(980 more were not logged)", events[-1]["more"])
+
     def test_lobby(self) -> None:
         """It never holds more than its limit, lets the oldest go, and obeys a limit that has changed."""
         gone: list[int] = []

@@ -193,6 +193,21 @@ class Work(HostileTestCase):
                     self.assertLessEqual(ran, (BURST + RATE * 60) / 2.5 + 1)
                 eve.disconnects()
 
+    def test_looks_at_the_past(self) -> None:
+        """A RESTORE starts a process: it is worth five commands, so a founder gets one a second or so."""
+        eve = self.attacker()
+        eve.sends("JOIN #own", "NS REGISTER sesame1", "CS REGISTER #own")
+        self.assertTrue(self.world.state.channels["#own"].registration)
+        self.waits(60)
+        looks: list[str] = []
+        look = self.world.server.channel_at
+        self.world.server.channel_at = lambda key, at: looks.append(at) or look(key, at)  # type: ignore[func-returns-value]
+        for _ in range(60):
+            eve.sends(*["CS RESTORE #own -1s"] * 4)
+            self.waits(1)
+        self.assertGreater(len(looks), 5)
+        self.assertLessEqual(len(looks), (BURST + RATE * 60) / 5 + 2 * BURST)
+
     def test_debt_is_bounded(self) -> None:
         """One command that costs ten thousand tokens mutes nobody for longer than twice the burst takes to come in."""
         eve = self.attacker()

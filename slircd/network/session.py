@@ -60,6 +60,9 @@ STRANGER_SENDQ: Final = 65_536
 LINE_BYTES: Final = 48
 """What a line in the receive queue takes beside its bytes."""
 
+ONE_READ: Final = 65_536
+"""What comes at once, and may wait beyond the limit: a client cannot know that it will not be read on."""
+
 CHEAP: Final = 50
 """Lines that any command may cause for its one token."""
 
@@ -76,12 +79,14 @@ class Session:
         "_bucket",
         "_busy",
         "_closed",
+        "_crowded",
         "_free_bucket",
         "_handshaking",
         "_last_line",
         "_pinged",
         "_queue",
         "_queue_bytes",
+        "_too_fast",
         "_wakeup",
         "address",
         "away",
@@ -190,6 +195,10 @@ class Session:
         self._handshaking = handshaking
         self._blocked = False
         """Whether the client does not read what it is sent, and so is not read either."""
+        self._too_fast = False
+        """Whether its bucket is empty."""
+        self._crowded = False
+        """Whether it is not read until the command that is running is done, because enough waits behind that."""
         self._queue: deque[bytes] = deque()
         self._queue_bytes = 0
         self._busy = False
@@ -403,16 +412,16 @@ class Session:
 
     def pause(self, paused: bool) -> None:
         """Do not read from the client, or read again."""
-        if not self._closed and not self._blocked:
-            (self.transport.pauseProducing if paused else self.transport.resumeProducing)()
+        if not self._closed:
+            held = paused or self._blocked or self._crowded
+            (self.transport.pauseProducing if held else self.transport.resumeProducing)()
 
     def _output_blocked(self, blocked: bool) -> None:
         """Whoever does not read is not read: so nothing that a client asks for can pile up anywhere."""
         if self._closed or self._is_handshaking():
             return
         self._blocked = blocked
-        if not self.server.log_full:
-            (self.transport.pauseProducing if blocked else self.transport.resumeProducing)()
+        self.pause(self.server.log_full)
 
     def receive(self, line: bytes) -> None:
         """Take a line from the client: run it, or queue it behind what is running or delayed."""
@@ -428,8 +437,8 @@ class Session:
         delay = self._delay(line)
         if delay > 0.0:
             self.server.measures.delayed += 1
-            self._enqueue(line)
             self._sleep(delay)
+            self._enqueue(line)
         else:
             self._run(line)
 
@@ -452,7 +461,12 @@ class Session:
     def _enqueue(self, line: bytes) -> None:
         self._queue.append(line)
         self._queue_bytes += len(line) + LINE_BYTES
-        if self._queue_bytes > self.server.config.limits.recvq_bytes:
+        limit = self.server.config.limits.recvq_bytes
+        if not (self._too_fast or self._crowded) and self._queue_bytes > limit // 2:
+            # It is not the client that is too fast: a command, or everybody else, takes its time.
+            self._crowded = True
+            self.pause(self.server.log_full)
+        if self._queue_bytes > limit + ONE_READ:
             self._queue.clear()
             self.server.measures.cut["recvq"] += 1
             self.close("Excess flood: receive queue exceeded")
@@ -476,10 +490,12 @@ class Session:
             self._bucket.spend(work / flood.lines_per_token)
 
     def _sleep(self, seconds: float) -> None:
+        self._too_fast = seconds > 0.0
         self._wakeup = self.server.reactor.callLater(seconds, self._wake)
 
     def _wake(self) -> None:
         self._wakeup = None
+        self._too_fast = False
         self._drain()
 
     def _drain(self) -> None:
@@ -491,6 +507,9 @@ class Session:
                 return
             self._queue.popleft()
             self._queue_bytes -= len(line) + LINE_BYTES
+            if self._crowded and not self._queue:
+                self._crowded = False
+                self.pause(self.server.log_full)
             self._run(line)
 
     # --- running a command ----------------------------------------------------------------------------------------

@@ -62,13 +62,7 @@ class Line:
 
     def encoded_with(self, caps: int, extra: Mapping[str, str] | None) -> bytes:
         """As `encoded`, with tags of this one recipient (label, batch) in front; not cached."""
-        text = self.body
-        # Whoever makes a line has checked what is in it.  Should one not have, the text stays in its line all the same.
-        if "\n" in text or "\r" in text or "\0" in text:
-            text = text.translate(_ENDS)
-        body = _bytes_of(text, caps)
-        if len(body) > MAX_BODY - 2:
-            body = _bytes_of(truncate_utf8(text, MAX_BODY - 2), caps)
+        body = _body(self.body, caps)
         if not (caps or extra or self.server_tags):
             return body + b"\r\n"
         tags = dict(self.server_tags) if self.server_tags else {}
@@ -99,6 +93,9 @@ def untagged(body: str) -> bytes:
 
 
 def _body(text: str, caps: int) -> bytes:
+    # Whoever makes a line has checked what is in it.  Should one not have, the text stays in its line all the same.
+    if "\n" in text or "\r" in text or "\0" in text:
+        text = text.translate(_ENDS)
     body = _bytes_of(text, caps)
     return body if len(body) <= MAX_BODY - 2 else _bytes_of(truncate_utf8(text, MAX_BODY - 2), caps)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from twisted.internet.defer import Deferred
+
+from tests.harness import OPER_PASSWORD
 from tests.hostile.support import FLOOD, HostileTestCase
 
 BURST, RATE = 20, 4
@@ -29,13 +32,28 @@ class Lines(HostileTestCase):
         eve = self.attacker()
         eve.sends_bytes(b"x\n" * BURST)
         session = eve.session
-        for _ in range(2000):
+        for _ in range(4000):
             eve.sends_bytes(b"x\n")
             if eve.is_closed:
                 break
-            self.assertLessEqual(len(session._queue) * 48, limit)
+            self.assertLessEqual(len(session._queue) * 48, limit + 65_536)
         self.assertTrue(eve.is_closed)
         self.assertEqual(len(session._queue), 0)
+
+    def test_a_slow_command_is_no_flood(self) -> None:
+        """What comes while a command waits is kept, one read of it, and then the client is not read until it is done."""
+        eve = self.attacker()
+        held: Deferred[list[str]] = Deferred()
+        self.world.server.rehash = lambda _: held
+        eve.sends(f"OPER root {OPER_PASSWORD}")
+        eve.lines()
+        eve.sends("REHASH")
+        eve.sends_bytes((b"PRIVMSG bob :" + b"x" * 100 + b"\r\n") * 560)
+        self.assertEqual((eve.transport.producerState, eve.is_closed), ("paused", False))
+        held.callback([])
+        self.world.turn()
+        self.assertEqual(eve.transport.producerState, "producing")
+        self.assertEqual(len(self.bob.lines()), 560)
 
     def test_in_the_long_run_the_rate_holds(self) -> None:
         """A minute of flooding that stays below the queue's limit gets what the bucket gives, not more."""

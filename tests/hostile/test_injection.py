@@ -30,7 +30,7 @@ from slircd.plugins.interface import PluginError, PluginRefused
 from slircd.rules.capabilities import CAPABILITIES
 from slircd.security.passwords import hash_now
 from slircd.services.accounts import Accounts
-from slircd.wire.line import Line
+from slircd.wire.line import Line, untagged
 from slircd.wire.message import MalformedLine
 from slircd.wire.message import parse as parse_line
 from tests.admin.harness import AdminTestCase
@@ -350,6 +350,8 @@ def test_no_line_has_an_end_inside(end: str) -> None:
         data = line.encoded(caps)
         assert data.endswith(b"\r\n")
         assert not re.search(rb"[\r\n\0]", data[:-2])
+    assert untagged(f"a{end}{MARK}").count(MARK.encode()) == 1
+    assert not re.search(rb"[\r\n\0]", untagged(f"a{end}{MARK}")[:-2])
 
 
 class Rendered(ServerTestCase):

@@ -97,7 +97,7 @@ class Flood(ServerTestCase):
     def test_full_receive_queue_is_the_end(self) -> None:
         """Only a client that keeps filling its queue is cut."""
         ann = self.client("ann")
-        for _ in range(40):
+        for _ in range(300):
             ann.sends("PRIVMSG ann :" + "x" * 400)
         self.assertTrue(ann.is_closed)
         [event] = self.events_of("user.disconnect")

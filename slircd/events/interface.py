@@ -69,7 +69,7 @@ class EventStore(Protocol):
         """The committed rows with a higher id, in order; blocks."""
 
     def batches(self, after_id: int = 0) -> Iterator[Sequence[tuple[Any, ...]]]:
-        """As `read`, some thousand bare tuples at a time; blocks, for start-up and replay."""
+        """What state.feed takes, some thousand bare tuples at a time; blocks, for start-up and replay."""
 
     def read_credentials(self) -> list[Credential]:
         """All committed credentials; blocks, for start-up."""

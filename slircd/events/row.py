@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Row(NamedTuple):
@@ -16,6 +16,10 @@ class Row(NamedTuple):
     target: str | None
     payload: str
     session_id: str
+
+
+REPLAYED: Final = ("id", "timestamp", "sequence", "event_type", "target", "payload")
+"""The columns that apply asks for; a replay reads no others, because each is a twentieth of its time."""
 
 
 class Credential(NamedTuple):

@@ -22,13 +22,13 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
-    literal_column,
     select,
     tuple_,
     union_all,
 )
 from sqlalchemy.exc import OperationalError
 
+from slircd.events.row import REPLAYED
 from slircd.events.schema import EVENTS
 
 BATCH: Final = 5_000
@@ -53,7 +53,7 @@ class Selection(TypedDict, total=False):
     some types, or one actor.
 
     `limit` is how many are read at a time; `newest` turns the order round.  `for_replay`, where all rows between two ids
-    are read, leaves out who acted and in which run: apply does not ask, and a third of a row's cost is making its texts.
+    are read, gives the columns REPLAYED alone.
     """
 
     after_id: int
@@ -69,12 +69,7 @@ class Selection(TypedDict, total=False):
     for_replay: bool
 
 
-_FOR_REPLAY: Final = tuple(
-    literal_column("NULL" if column.name == "actor_uid" else "''").label(column.name)
-    if column.name in ("actor_uid", "session_id")
-    else column
-    for column in EVENTS.c
-)
+_FOR_REPLAY: Final = tuple(EVENTS.c[name] for name in REPLAYED)
 
 Condition = tuple[ColumnElement[str], Sequence[str]]
 """A column, and the values that it may have."""

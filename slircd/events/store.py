@@ -14,14 +14,27 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from queue import Empty, SimpleQueue
 from typing import IO, Any, Final, NamedTuple, TypeVar
 
 import txaio
-from sqlalchemy import Connection, Engine, Select, bindparam, create_engine, delete, event, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Select,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet.defer import Deferred, DeferredSemaphore
@@ -33,7 +46,7 @@ from slircd.events.history import SQLHistoryReader
 from slircd.events.interface import Start, ignore_commit, ignore_text
 from slircd.events.migrate import SchemaError, ensure_schema
 from slircd.events.pages import MESSAGE_TYPES, HistoryReader, is_direct, sides_of
-from slircd.events.row import Credential, Head, Rewrite, Row
+from slircd.events.row import REPLAYED, Credential, Head, Rewrite, Row
 from slircd.events.schema import CREDENTIALS, EVENTS
 from slircd.events.selection import fetch_all
 
@@ -238,11 +251,14 @@ class SQLStore:
 
     def read(self, after_id: int = 0) -> Iterator[Row]:
         """The committed rows with a higher id, in order, a few thousand in memory at a time."""
-        return map(Row._make, chain.from_iterable(self.batches(after_id)))
+        return map(Row._make, chain.from_iterable(self._batches(EVENTS.c, after_id)))
 
     def batches(self, after_id: int = 0) -> Iterator[Sequence[tuple[Any, ...]]]:
-        """As `read`, a batch of the driver's own tuples at a time."""
-        query = select(EVENTS).where(EVENTS.c.id > bindparam("after_id")).order_by(EVENTS.c.id).limit(READ_BATCH)
+        """As `read`, a batch of the driver's own tuples at a time, of the columns REPLAYED."""
+        return self._batches([EVENTS.c[name] for name in REPLAYED], after_id)
+
+    def _batches(self, columns: Iterable[Column[Any]], after_id: int) -> Iterator[Sequence[tuple[Any, ...]]]:
+        query = select(*columns).where(EVENTS.c.id > bindparam("after_id")).order_by(EVENTS.c.id).limit(READ_BATCH)
         with self._reading() as connection:
             while True:
                 rows = fetch_all(connection, query, {"after_id": after_id})

@@ -87,7 +87,7 @@ class Walker:
     def to(self, event_id: int) -> Outcome:
         """Go on up to an event; its outcome."""
         into = Replayed(self._state)
-        rows = self._reader.raw_rows(after_id=self.at, before_id=event_id + 1)
+        rows = self._reader.raw_rows(after_id=self.at, before_id=event_id + 1, for_replay=True)
         try:
             replay(rows, into)
         except Damaged as damaged:

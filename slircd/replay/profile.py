@@ -10,7 +10,7 @@ from typing import Any
 from slircd.events.codec import DecodeError, decode_event
 from slircd.replay.reconstructor import Replayed
 from slircd.state.apply import ApplyError, Stamp, apply
-from slircd.state.feed import Damaged
+from slircd.state.feed import Damaged, narrowed
 from slircd.state.model import ServerState
 
 
@@ -62,11 +62,11 @@ class _Measured(Replayed):
         """Apply rows of the log in order, one by one."""
         clock, types, state = time.perf_counter, self._types, self.state
         event_id = 0
-        for event_id, timestamp, sequence, event_type, actor_uid, target, payload, session_id in rows:
+        for event_id, timestamp, sequence, event_type, target, payload in narrowed(rows):
             began = clock()
             try:
-                event = decode_event(event_type, actor_uid, target, payload)
-                apply(state, event, Stamp(event_id, sequence, timestamp, session_id))
+                event = decode_event(event_type, None, target, payload)
+                apply(state, event, Stamp(event_id, sequence, timestamp, ""))
             except (DecodeError, ApplyError) as error:
                 raise Damaged(event_id, str(error)) from None
             entry = types.setdefault(event_type, [0, 0.0])

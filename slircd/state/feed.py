@@ -10,11 +10,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
 
 from slircd.events.codec import DECODERS, DecodeError, decode_event
+from slircd.events.row import REPLAYED, Row
 from slircd.events.types import EVENT_TYPES, Event
 from slircd.state.apply import APPLIERS, Applier, ApplyError, Stamp, apply
 from slircd.state.model import ServerState
@@ -35,8 +38,21 @@ class Damaged(Exception):
         self.event_id = event_id
 
 
+_narrow: Final = itemgetter(*map(Row._fields.index, REPLAYED))
+
+
+def narrowed(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Rows of all columns, or of REPLAYED already, as those of REPLAYED; which they are the first one says."""
+    rest = iter(rows)
+    first = next(rest, None)
+    if first is None:
+        return rest
+    rest = chain((first,), rest)
+    return rest if len(first) == len(REPLAYED) else map(_narrow, rest)
+
+
 def feed(state: ServerState, rows: Iterable[tuple[Any, ...]]) -> int:
-    """Apply rows, as tuples of the eight columns, in order; the id of the last one, 0 if there was none.
+    """Apply rows, as tuples of all columns or of REPLAYED, in order; the id of the last one, 0 if there was none.
 
     Rows that were applied already change nothing.  Raises Damaged; where `rows` is an iterator, a caller that wants to
     go on behind the damage calls again with the rest of it.
@@ -44,9 +60,10 @@ def feed(state: ServerState, rows: Iterable[tuple[Any, ...]]) -> int:
     handlers = _HANDLERS
     applied, moment = state.sequence, state.timestamp
     event_id = 0
-    # Appliers go by the stamp, and none asks who acted; where the state is in the log is written once, at the end.
+    # Appliers go by the stamp, and none asks who acted, or in which run; where the state is in the log is written once,
+    # at the end.
     try:
-        for event_id, timestamp, sequence, event_type, actor_uid, target, payload, session_id in rows:
+        for event_id, timestamp, sequence, event_type, target, payload in narrowed(rows):
             try:
                 if sequence <= applied:
                     continue
@@ -54,13 +71,13 @@ def feed(state: ServerState, rows: Iterable[tuple[Any, ...]]) -> int:
                 if applier is not None:
                     event = decode(payload)
                     _set(event, "target", target)
-                    applier(state, event, Stamp(event_id, sequence, timestamp, session_id))
+                    applier(state, event, Stamp(event_id, sequence, timestamp, ""))
                 applied, moment = sequence, timestamp
             except (ApplyError, LookupError, AttributeError, msgspec.MsgspecError):
                 # Once more, the long way: an older version is upcast there, and damage gets its words.
                 try:
-                    event = decode_event(event_type, actor_uid, target, payload)
-                    apply(state, event, Stamp(event_id, sequence, timestamp, session_id))
+                    event = decode_event(event_type, None, target, payload)
+                    apply(state, event, Stamp(event_id, sequence, timestamp, ""))
                 except (DecodeError, ApplyError) as error:
                     raise Damaged(event_id, str(error)) from None
                 applied, moment = sequence, timestamp

@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 
 from slircd.events.codec import decode_event
-from slircd.events.row import Row
+from slircd.events.row import REPLAYED, Row
 from slircd.events.upcast import _UPCASTERS, Payload, upcasts
 from slircd.state.apply import Stamp, apply
 from slircd.state.feed import Damaged, feed
@@ -36,13 +36,14 @@ def test_is_what_apply_does(rows: list[Row]) -> None:
     for row in rows:
         event = decode_event(row.event_type, row.actor_uid, row.target, row.payload)
         apply(one_by_one, event, Stamp(row.id, row.sequence, row.timestamp, row.session_id))
-    whole, cut = ServerState(), ServerState()
+    whole, cut, narrow = ServerState(), ServerState(), ServerState()
     assert feed(whole, rows) == rows[-1].id
     rest = iter(rows)
     for size in (1, 3, 2, len(rows)):
         feed(cut, islice(rest, size))
     feed(cut, rows)
-    assert digest(whole) == digest(one_by_one)
+    feed(narrow, [tuple(getattr(row, name) for name in REPLAYED) for row in rows])
+    assert digest(whole) == digest(cut) == digest(narrow) == digest(one_by_one)
     assert whole.sequence == rows[-1].sequence
     assert feed(whole, []) == 0
     assert feed(whole, rows) == rows[-1].id

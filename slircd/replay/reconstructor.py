@@ -8,14 +8,12 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from slircd.events.checkpoints import BeforeHorizon
 from slircd.events.codec import DecodeError, decode_event
 from slircd.events.interface import Start
 from slircd.events.reader import LogReader
 from slircd.events.types import Event, ServerStart
-from slircd.replay.document import SECTIONS, ServerSnapshot, to_document
+from slircd.replay.document import SECTIONS, ServerSnapshot, encode_document, to_document
 from slircd.state.apply import Stamp, apply
 from slircd.state.feed import Damaged, feed, without_gc
 from slircd.state.model import ServerState
@@ -179,11 +177,12 @@ class StateReconstructor:
     def encoded_at(self, timestamp: str, *, show_keys: bool = False) -> bytes:
         """The document of a moment as JSON.  Raises as state_at."""
         with without_gc():
-            # A call of its own, so that state and document are gone before the cycle collector may walk over them.
+            # A call of its own, so that the state is gone before the cycle collector may walk over it.
             return self._encoded_at(timestamp, show_keys)
 
     def _encoded_at(self, timestamp: str, show_keys: bool) -> bytes:
-        return msgspec.json.encode(self.reconstruct_at(timestamp, show_keys=show_keys))
+        state = self.state_at(timestamp)
+        return encode_document(state, timestamp, self.last_id, show_keys=show_keys)
 
 
 def casemap_at(reader: LogReader, until: str | None = None) -> CaseMap:

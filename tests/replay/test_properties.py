@@ -18,7 +18,7 @@ from slircd.events.checkpoints import pack
 from slircd.events.reader import LogReader
 from slircd.events.row import Row
 from slircd.events.store import SQLStore
-from slircd.replay.document import SECTIONS, channel_document, to_document, user_document
+from slircd.replay.document import SECTIONS, channel_document, encode_document, to_document, user_document
 from slircd.replay.reconstructor import Replayed, StateReconstructor, replay
 from slircd.replay.verify import verify
 from slircd.replay.worker import Outcome, Replay, run
@@ -164,6 +164,7 @@ def test_parts_of_a_document(rng: Random, commands: int) -> None:
     """A part that is made alone is what the whole document has in its place, and nothing else is there."""
     state = random_world(rng, commands).state
     whole = to_document(state, "then", 7, show_keys=True)
+    assert encode_document(state, "then", 7, show_keys=True) == msgspec.json.encode(whole)
     nothing = msgspec.structs.replace(whole, **{section: [] for section in SECTIONS})
     for section in SECTIONS:
         only = to_document(state, "then", 7, show_keys=True, sections=(section,))

@@ -244,10 +244,10 @@ class Checkpoints(Section, frozen=True, kw_only=True):
     A process of its own makes them, and compares what it replayed with what the server serves.
     """
 
-    every: Annotated[int, Meta(ge=100, le=100_000_000, description="Events from one checkpoint to the next")] = 20_000
+    every: Annotated[int, Meta(ge=100, le=100_000_000, description="Events from one checkpoint to the next")] = 10_000
     keep: Annotated[
         int, Meta(ge=0, le=1_000_000, description="Newest checkpoints that are all kept; 0 writes none")
-    ] = 500
+    ] = 1_000
     thin_events: Annotated[
         int, Meta(ge=100, le=1_000_000_000, description="Of older ones, one in so many events is kept")
     ] = 250_000

@@ -166,13 +166,18 @@ _FACTS: Final = tuple(CHECKPOINTS.c[name] for name in Checkpoint._fields if name
 
 
 def find(
-    connection: Connection, *, until_id: int | None = None, until: str | None = None, base: bool | None = None
+    connection: Connection,
+    *,
+    until_id: int | None = None,
+    until: str | None = None,
+    base: bool | None = None,
+    limit: int | None = None,
 ) -> Iterator[Checkpoint]:
     """The checkpoints that hold no event behind `until_id` or later than `until`, the newest first; all without them.
 
-    `base` says whether only bases, or only others, are wanted.
+    `base` says whether only bases, or only others, are wanted; there are at most `limit`.
     """
-    query = select(*_FACTS, func.length(CHECKPOINTS.c.state)).order_by(CHECKPOINTS.c.event_id.desc())
+    query = select(*_FACTS, func.length(CHECKPOINTS.c.state)).order_by(CHECKPOINTS.c.event_id.desc()).limit(limit)
     if until_id is not None:
         query = query.where(CHECKPOINTS.c.event_id <= until_id)
     if until is not None:
@@ -253,7 +258,10 @@ def newest(
     one it is the empty state.  Raises DamagedBase, and BeforeHorizon for what lies before the base.
     """
     if exist(connection):
-        for checkpoint in find(connection, until_id=until_id, until=until, base=True if only_base else None):
+        kind = True if only_base else None
+        # One by one: there may be a thousand, and the first is nearly always good.
+        while found := list(find(connection, until_id=until_id, until=until, base=kind, limit=1)):
+            [checkpoint] = found
             try:
                 state = load(connection, checkpoint)
             except DamagedBase:
@@ -261,6 +269,7 @@ def newest(
             except DamagedCheckpoint as error:
                 if ignored is not None:
                     ignored.append(str(error))
+                until_id = checkpoint.event_id - 1
                 continue
             return Start(state, checkpoint.position, checkpoint.digest)
         base = find_base(connection)

@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", help="a path or a URL")
     parser.add_argument("--moments", type=int, default=300)
-    parser.add_argument("--every", type=int, default=20_000, help="events from one checkpoint to the next")
+    parser.add_argument("--every", type=int, default=10_000, help="events from one checkpoint to the next")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     made = make_checkpoints(arguments.log, arguments.every)

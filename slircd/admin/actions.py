@@ -254,6 +254,7 @@ async def mode(call: Call, body: ModeBody) -> ActionDone:
         ModeLimits(limits.list_entries, limits.keylen),
         expiry,
         override=True,
+        oper=True,
     )
     if decided.refused and not decided.events:
         raise decided.refused[0]

@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 
 import slircd
 from slircd.replay.worker import RETENTION_WORKS, Found, Job, Outcome, PastChannel, Replay
+from slircd.spawn import spawn
 from slircd.state.livedigest import LiveDigest
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ class Housekeeping(Service):
         worker = _Worker(job)
         path = os.pathsep.join(filter(None, (CODE, os.environ.get("PYTHONPATH"))))
         arguments = [sys.executable, "-P", "-m", "slircd.replay.worker"]
-        self._reactor.spawnProcess(worker, sys.executable, arguments, env={**os.environ, "PYTHONPATH": path})
+        spawn(self._reactor, worker, sys.executable, arguments, {**os.environ, "PYTHONPATH": path})
         self._running.add(worker.ended)
         try:
             return msgspec.json.decode(await worker.ended, type=answer)

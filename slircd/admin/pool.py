@@ -23,6 +23,7 @@ from twisted.internet.protocol import ProcessProtocol
 from slircd.admin.answering import Failed, Question
 from slircd.admin.errors import HTTPError
 from slircd.replay.reconstructor import BeforeTheLog, Damaged
+from slircd.spawn import spawn
 
 txaio.use_twisted()
 log = txaio.make_logger()
@@ -176,7 +177,7 @@ class PastInProcesses(Service):
         path = os.pathsep.join(filter(None, (CODE, os.environ.get("PYTHONPATH"))))
         arguments = [sys.executable, "-P", "-m", "slircd.admin.answering"]
         self._workers.append(worker)
-        self._reactor.spawnProcess(worker, sys.executable, arguments, env={**os.environ, "PYTHONPATH": path})
+        spawn(self._reactor, worker, sys.executable, arguments, {**os.environ, "PYTHONPATH": path})
         return worker
 
     def answered(self, worker: _Worker, asked: _Asked | None, body: bytes, *, good: bool) -> None:

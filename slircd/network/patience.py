@@ -37,7 +37,8 @@ class Patience:
         """Wake the session after about `delay_s` seconds, and not when it was to be woken before."""
         self.forget(session)
         now = self._reactor.seconds()
-        moment = int(now + delay_s) // BUCKET_S * BUCKET_S
+        # Never this very moment: who is woken early and waits on would be woken again and again until it is over.
+        moment = max(int(now + delay_s) // BUCKET_S, int(now) // BUCKET_S + 1) * BUCKET_S
         bucket = self._buckets.get(moment)
         if bucket is None:
             bucket = self._buckets[moment] = {}

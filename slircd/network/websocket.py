@@ -215,6 +215,8 @@ class IRCWebSocket(WebSocketServerProtocol):
         self._leave_door()
         super().connectionLost(reason if reason is not None else Failure(ConnectionError("closed")))
         self.onClose(False, None, None)
+        # Its result is this very protocol: a circle, which nobody but the cycle collector would free.
+        del self.is_closed
 
 
 class WebSocketIRCFactory(WebSocketServerFactory):

@@ -36,6 +36,7 @@ from slircd.retention.erasure import Erasure
 from slircd.retention.fields import Kind
 from slircd.retention.keeper import CannotErase, Finish, Keeper
 from slircd.retention.owner import Answer, Begin, Recorded
+from slircd.spawn import spawn
 
 if TYPE_CHECKING:
     from slircd.network.server import IRCServer
@@ -132,7 +133,7 @@ class Retention(Service):
         path = os.pathsep.join(filter(None, (CODE, os.environ.get("PYTHONPATH"))))
         arguments = [sys.executable, "-P", "-m", "slircd.retention", "events", "prune", "--by", SERVER]
         arguments += self._config_file()
-        self._reactor.spawnProcess(command, sys.executable, arguments, env={**os.environ, "PYTHONPATH": path})
+        spawn(self._reactor, command, sys.executable, arguments, {**os.environ, "PYTHONPATH": path})
         done, words = await command.ended
         self._command = None
         if not self.running:

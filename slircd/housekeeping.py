@@ -26,6 +26,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 
 import slircd
+from slircd.events.interface import StoreUnavailable
 from slircd.replay.worker import RETENTION_WORKS, Found, Job, Outcome, PastChannel, Replay
 from slircd.spawn import spawn
 from slircd.state.livedigest import LiveDigest
@@ -194,10 +195,17 @@ class Housekeeping(Service):
         return ensureDeferred(self._verify(keep=0, whole=whole))
 
     def channel_at(self, key: str, at: str) -> Deferred[Channel | None]:
-        """The channel of a key as it was at a timestamp of the log; None if there was none, or the log begins later."""
+        """The channel of a key as it was at a timestamp of the log; None if there was none, or the log begins later.
+
+        Fails with StoreUnavailable if the log cannot be read.
+        """
 
         async def ask() -> Channel | None:
-            return (await self._do(PastChannel(url=self._url, key=key, at=at), Found)).decoded()
+            try:
+                return (await self._do(PastChannel(url=self._url, key=key, at=at), Found)).decoded()
+            except WorkerFailed as error:
+                log.error("the past of a channel cannot be read: {why}", why=str(error))
+                raise StoreUnavailable from None
 
         return self._asked.run(lambda: ensureDeferred(ask()))
 
@@ -231,14 +239,20 @@ class Housekeeping(Service):
     async def _replayed(self, keep: int, whole: bool) -> tuple[tuple[int, int, str], Outcome]:
         """The live state's place and digest, and what the log says there, while retention does not work on it."""
         section = self._server.config.checkpoints
+        bus = self._server.bus
         for _ in range(RETENTION_TRIES):
+            amendments = bus.amendments
             live = await self._live_digest()
             job = Replay(url=self._url, until_id=live[0], whole=whole, keep=keep, thin_events=section.thin_events)
             try:
-                return live, await self._do(job, Outcome)
+                answer = await self._do(job, Outcome)
             except WorkerFailed as error:
                 if str(error) != RETENTION_WORKS:
                     raise
+            else:
+                # Whoever was erased meanwhile is in the digest that was taken before, and not in what was replayed.
+                if bus.amendments == amendments:
+                    return live, answer
             await deferLater(self._reactor, RETENTION_PAUSE_S)
         raise WorkerFailed(RETENTION_WORKS)
 

@@ -17,9 +17,11 @@ from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.python.failure import Failure
 
 from slircd.events import checkpoints
+from slircd.events.bus import Amendment, StoreUnavailable
 from slircd.events.reader import LogReader
 from slircd.events.store import SQLStore
-from slircd.housekeeping import LOOK_S, RETRY_S, Housekeeping, Verified, WorkerFailed
+from slircd.events.types import ServerRedact
+from slircd.housekeeping import LOOK_S, RETENTION_PAUSE_S, RETRY_S, Housekeeping, Verified, WorkerFailed
 from slircd.replay.worker import JOBS, Outcome, PastChannel, Replay, run, write_checkpoint, writing_engine
 from slircd.state.feed import Damaged
 from slircd.state.snapshot import digest
@@ -269,6 +271,22 @@ class HousekeepingTests(ServerTestCase):
         self.assertTrue(found[0].equal)
         self.assertEqual(drift(), 0)
 
+    def test_somebody_was_erased_meanwhile(self) -> None:
+        """A digest from before the log was rewritten is not compared with what was replayed after: both are taken anew."""
+        self.write(110)
+        self.passes(2)
+        event = ServerRedact(actor_uid="server", target=None, nick="", what="account", events=0, checkpoints=0)
+        self.world.server.bus.amend(event, Amendment(list, lambda connection: None))
+        self.processes[0].ends(Outcome(digest="0" * 32, events=110, size=1))
+        self.assertIsNone(self.keeper.last)
+        self.passes(RETENTION_PAUSE_S)
+        self.assertGreater(self.processes[1].job.until_id, self.processes[0].job.until_id)
+        self.processes[1].ends(Outcome(digest=self.replayed(), events=111, size=1))
+        last: Verified | None = self.keeper.last
+        assert last is not None
+        self.assertTrue(last.equal)
+        self.assertEqual(last.live, self.replayed())
+
     def test_failure(self) -> None:
         """A process that fails is logged and counted, and tried again after a while; who asked hears why."""
         self.write(110)
@@ -318,6 +336,13 @@ class HousekeepingTests(ServerTestCase):
         self.assertEqual(self.processes[0].job.key, "#a")
         self.processes[0].ends({"channel": None})
         self.assertEqual(found, [None])
+
+    def test_no_past_while_the_database_is_away(self) -> None:
+        """Whoever asks for the past of a channel then is told to come again."""
+        failures: list[Any] = []
+        self.keeper.channel_at("#a", "2025-01-01T00:00:00.000000Z").addErrback(failures.append)
+        self.processes[0].fails("cannot be read: connection refused")
+        self.assertIs(failures[0].type, StoreUnavailable)
 
     def test_few_at_once(self) -> None:
         """However many ask for the past, a few processes answer."""

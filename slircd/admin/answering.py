@@ -15,7 +15,7 @@ from typing import IO, Final
 
 import msgspec
 
-from slircd.events.reader import LogReader
+from slircd.events.reader import LogReader, NoLog
 
 NICENESS: Final = 5
 """Clients of the server come first."""
@@ -37,6 +37,8 @@ class Failed(msgspec.Struct, kw_only=True):
     text: str
     event_id: int = 0
     trace: str = ""
+    unreachable: bool = False
+    """Whether the database was away, or went away meanwhile."""
 
 
 def answer(question: Question) -> bytes:
@@ -51,8 +53,14 @@ def answer(question: Question) -> bytes:
             text=str(error),
             event_id=getattr(error, "event_id", 0),
             trace=traceback.format_exc(),
+            unreachable=isinstance(error, NoLog) or _is_operational(error),
         )
         return b"-" + msgspec.json.encode(failed)
+
+
+def _is_operational(error: BaseException) -> bool:
+    """Whether it is what DB-API drivers, and SQLAlchemy in their name, raise for a database that is in trouble."""
+    return any(kind.__name__ == "OperationalError" for kind in type(error).__mro__)
 
 
 def serve(source: IO[bytes], sink: IO[bytes]) -> None:

@@ -114,7 +114,7 @@ def _as_http_error(request: Any, failure: Any) -> HTTPError:
     if isinstance(error, EncodeError):
         return HTTPError(400, str(error))
     if isinstance(error, StoreUnavailable):
-        return HTTPError(503, "The event log cannot be written, so nothing may change", headers={"Retry-After": "5"})
+        return HTTPError(503, "The event log cannot be used now", headers={"Retry-After": "5"})
     if isinstance(error, Damaged):
         log.error("{reason}", reason=str(error))
         return HTTPError(500, str(error))

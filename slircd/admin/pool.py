@@ -252,5 +252,9 @@ def _error(failed: Failed) -> Exception:
     if failed.kind == "Damaged":
         # The text has the id already.
         return Damaged(failed.event_id, failed.text.partition("damaged: ")[2] or failed.text)
+    if failed.unreachable:
+        # The store says it loudly enough, if the database is in trouble.
+        log.warn("a question to the log found no database: {text}", text=failed.text)
+        return HTTPError(503, "The log cannot be read", headers=BUSY)
     log.error("a question to the log failed: {trace}", trace=failed.trace)
-    return HTTPError(500, "The log cannot be read" if failed.kind in ("NoLog", "ForeignSchema") else "Internal error")
+    return HTTPError(500, "The log cannot be read" if failed.kind == "ForeignSchema" else "Internal error")

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, field
-from sqlalchemy import bindparam, func, literal_column, select
+from sqlalchemy import Integer, bindparam, func, literal_column, select
 
 from slircd.admin.answers import Encoded
 from slircd.admin.call import Call
@@ -150,7 +150,7 @@ class Activity:
 
     @staticmethod
     def _blocks(reader: LogReader, start: int, end: int) -> dict[str, list[int]]:
-        block = (EVENTS.c.id - 1) // literal_column(str(BLOCK))
+        block = (EVENTS.c.id - 1) // literal_column(str(BLOCK), Integer)
         query = (
             select(block, EVENTS.c.event_type, func.count())
             .where(EVENTS.c.id > bindparam("start"), EVENTS.c.id <= bindparam("end"))

@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from slircd.events.clock import LamportClock, WallClock, parse_timestamp
 from slircd.events.codec import EncodeError, encode_payload
-from slircd.events.interface import EventStore
+from slircd.events.interface import EventStore, StoreUnavailable
 from slircd.events.row import Credential, Head, Rewrite, Row
 from slircd.events.steps import begin
 from slircd.events.types import Event
@@ -56,10 +56,6 @@ class Record(NamedTuple):
 
 class ClockBehindLog(Exception):
     """The log's last timestamp lies in the future; the text says what to do."""
-
-
-class StoreUnavailable(Exception):
-    """The log cannot be written at the moment, so nothing may change; the client is asked to try again later."""
 
 
 class Gate(Protocol):
@@ -211,6 +207,8 @@ class EventBus(Service):
         self._trouble: str | None = None
         self._full = False
         self._clock_was_held = False
+        self.amendments = 0
+        """How often the past was rewritten since the start."""
         self.live_digest: LiveDigest | None = None
         """The digest of the state, where somebody keeps one: it is told of each event before that is applied."""
         self.on_full: Callable[[bool], None] = _ignore
@@ -314,6 +312,7 @@ class EventBus(Service):
                 self._store.append(rows, decision.credentials, decision.rewrites)
             else:
                 rewrites = decision.amendment.change()
+                self.amendments += 1
                 self._store.append(rows, decision.credentials, rewrites, decision.amendment.amend)
             if not self._full and len(self._unwritten) > MAX_UNWRITTEN and self.degraded:
                 self._set_full(True)

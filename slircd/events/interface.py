@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class StoreUnavailable(Exception):
+    """The log cannot be written, or read, at the moment; whoever wants that is asked to try again later."""
+
+    def __str__(self) -> str:
+        return "the event log cannot be used at the moment"
+
+
 class Start(NamedTuple):
     """Where a replay begins: a state that is the caller's own, and the place in the log that it was reached at."""
 
@@ -86,11 +93,14 @@ class EventStore(Protocol):
     ) -> Deferred[list[Row]]:
         """The committed rows of one target with a higher id and no later timestamp, in order; does not block.
 
-        The oldest ones up to `limit`, or the newest ones; with or without `messages`.
+        The oldest ones up to `limit`, or the newest ones; with or without `messages`.  Fails with StoreUnavailable.
         """
 
     def ask_history(self, question: Callable[[HistoryReader], T]) -> Deferred[T]:
-        """What `question` makes of the committed log; it is called in a thread and does not block."""
+        """What `question` makes of the committed log; it is called in a thread and does not block.
+
+        Fails with StoreUnavailable while the database is away.
+        """
 
 
 def ignore_commit(last_id: int, rows: int, seconds: float) -> None:

@@ -43,7 +43,7 @@ from twisted.internet.threads import deferToThread
 from slircd.events import checkpoints
 from slircd.events.database import lock_file, make_private, parse_url, words_of
 from slircd.events.history import SQLHistoryReader
-from slircd.events.interface import Start, ignore_commit, ignore_text
+from slircd.events.interface import Start, StoreUnavailable, ignore_commit, ignore_text
 from slircd.events.migrate import SchemaError, ensure_schema
 from slircd.events.pages import MESSAGE_TYPES, HistoryReader, is_direct, sides_of
 from slircd.events.row import REPLAYED, Credential, Head, Rewrite, Row
@@ -301,13 +301,23 @@ class SQLStore:
         return self._readers.run(deferToThread, self._ask, question)
 
     def _ask(self, question: Callable[[HistoryReader], T]) -> T:
-        with self._opened.connect() as connection:
+        with self._available() as connection:
             return question(SQLHistoryReader(connection))
 
     def _fetch(self, query: Select[Any], turn: bool) -> list[Row]:
-        with self._opened.connect() as connection:
+        with self._available() as connection:
             rows = [Row(*row) for row in connection.execute(query)]
         return rows[::-1] if turn else rows
+
+    @contextmanager
+    def _available(self) -> Iterator[Connection]:
+        """A connection to read with while the server serves.  Raises StoreUnavailable where the database is away."""
+        try:
+            with self._opened.connect() as connection:
+                yield connection
+        except self._troubles() as error:
+            log.warn("the log cannot be read: {why}", why=words_of(error))
+            raise StoreUnavailable from error
 
     @property
     def _opened(self) -> Engine:

@@ -92,7 +92,7 @@ class IRCServer(MultiService):
     """One node of an IRC network.
 
     `channel_at` gives the channel of a key as it was at a timestamp of the log, None if there was none, or raises
-    BeforeTheLog; `rehash` is what REHASH and SIGHUP run, with the actor as argument, and resolves to what is to be told of it; `stop`
+    StoreUnavailable; `rehash` is what REHASH and SIGHUP run, with the actor as argument, and resolves to what is to be told of it; `stop`
     is what DIE runs.  app provides all of them.
     """
 

@@ -595,7 +595,7 @@ class Session:
             pass  # nobody is there to be told
         elif isinstance(error, StoreUnavailable):
             context.standard_reply(
-                "FAIL", "TEMPORARILY_UNAVAILABLE", text="The event log cannot be written now, try again later"
+                "FAIL", "TEMPORARILY_UNAVAILABLE", text="The event log cannot be used now, try again later"
             )
         elif isinstance(error, EncodeError):
             context.standard_reply("FAIL", "INVALID_PARAMS", text=str(error))

@@ -271,6 +271,8 @@ class ChildProcess(ProcessProtocol):
             self._waiting_events -= len(events)
             self._waiting_bytes -= sum(map(len, events))
             job = Job({"op": "events", "count": len(events)}, self.deadline_s)
+            # Nobody waits for it; what is wrong with it is told where the child is killed, and by job_done.
+            job.done.addErrback(lambda failure: failure.trap(PluginFailed) and None)
             frame = b'{"op":"events","id":%d,"events":[%b]}' % (self._ids, b",".join(events))
         self._job = job
         job.started = self._reactor.seconds()
@@ -381,8 +383,6 @@ class ChildProcess(ProcessProtocol):
             job.done.errback(PluginFailed("timeout" if error == "timeout" else "error", str(error)[:400]))
         else:
             job.done.callback(frame)
-        if "count" in job.fields:
-            job.done.addErrback(lambda failure: failure.trap(PluginFailed) and None)
         self._next()
 
     def _current(self, frame: dict[str, Any]) -> Job:

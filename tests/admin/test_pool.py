@@ -10,6 +10,7 @@ from unittest import mock
 
 import msgspec
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, globalLogPublisher
 
 from slircd.admin import pool as pool_module
 from slircd.admin.answering import Failed, Question, serve
@@ -74,6 +75,20 @@ class Pool(unittest.TestCase):
         asked = self.past.ask(question, **arguments)
         asked.addCallbacks(self.got.append, lambda failure: self.got.append(failure.value))
         return asked
+
+    def test_a_database_that_is_away(self) -> None:
+        """Whoever asks meanwhile is told to come again; the log of the server gets a line, and no traceback."""
+        said: list[Any] = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        self.ask(at="x")
+        failed = Failed(kind="OperationalError", text="connection refused", trace="Traceback …", unreachable=True)
+        self.reactor.processes[0].answers(b"-" + msgspec.json.encode(failed))
+        [error] = self.got
+        assert isinstance(error, HTTPError)
+        self.assertEqual(error.status, 503)
+        self.assertIn("Retry-After", error.headers)
+        self.assertEqual([event["log_level"] for event in said], [LogLevel.warn])
 
     def test_a_question(self) -> None:
         """It goes to a process by name, and comes back in whatever pieces."""
@@ -179,4 +194,5 @@ def test_the_process(tmp_path: Path) -> None:
         data = data[4 + size :]
     assert len(answers) == 3
     assert msgspec.json.decode(answers[1][1:], type=Failed).kind == "AttributeError"
-    assert msgspec.json.decode(answers[2][1:], type=Failed).kind == "NoLog"
+    gone = msgspec.json.decode(answers[2][1:], type=Failed)
+    assert (gone.kind, gone.unreachable) == ("NoLog", True)

@@ -21,6 +21,8 @@ from slircd.events.row import Row
 from slircd.events.store import SQLStore
 from slircd.events.types import EVENT_TYPES
 from tests.admin.harness import ADMIN, AdminTestCase
+from tests.postgres import Postgres
+from tests.retention.logs import write
 
 START = 1_750_000_000.0
 TYPES = ("user.connect", "channel.join", "channel.topic_change", "message.privmsg", "oper.kline", "from.the.future")
@@ -86,6 +88,15 @@ def test_the_whole_log(log: tuple[Path, list[Row]]) -> None:
     assert found.start <= rows[0].timestamp
     assert found.end > rows[-1].timestamp
     assert len(next(iter(found.counts.values()))) <= 102
+
+
+def test_postgresql(log: tuple[Path, list[Row]], postgres: Postgres) -> None:
+    """Blocks are whole numbers there, too: the same log gives the same timeline."""
+    path, rows = log
+    url = postgres.new_database()
+    write(url, rows)
+    with LogReader(str(path)) as here, LogReader(url) as there:
+        assert complete(Activity(), there) == complete(Activity(), here)
 
 
 def test_any_window_is_exact(log: tuple[Path, list[Row]]) -> None:

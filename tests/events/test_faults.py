@@ -19,8 +19,10 @@ from sqlalchemy.engine import make_url
 from twisted.internet.task import Clock
 
 from slircd.events.bus import EventBus
+from slircd.events.interface import StoreUnavailable
 from slircd.events.reader import LogReader, NoLog
 from slircd.events.row import Credential
+from slircd.events.schema import EVENTS
 from slircd.events.store import SQLStore, StoreError
 from slircd.replay.cli import main as slircd_replay
 from slircd.state.feed import Damaged
@@ -285,6 +287,22 @@ def test_server_goes_away_under_load(postgres: Postgres) -> None:
     calls.wait(lambda: bool(calls.commits) and calls.commits[-1][0] == 4_000)
     store.close()
     assert ids(url) == list(range(1, 4_001))
+
+
+def test_reading_while_the_server_is_away(postgres: Postgres) -> None:
+    """Who asks for the history meanwhile is told to come again; no error of the driver's comes through."""
+    store, calls = opened(postgres.new_database())
+    append(store, 1, 3)
+    wait_until_written(calls, 3)
+    postgres.stop()
+    try:
+        for ask in (lambda: store._ask(lambda reader: reader.find("1")), lambda: store._fetch(EVENTS.select(), False)):
+            with pytest.raises(StoreUnavailable, match="cannot be used"):
+                ask()
+    finally:
+        postgres.start()
+    assert len(store._fetch(EVENTS.select(), False)) == 3
+    store.close()
 
 
 def test_database_of_another_encoding(postgres: Postgres) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import unittest
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
 from slircd.plugins.interface import PluginError, PluginFailed, PluginRefused
@@ -291,6 +293,19 @@ class Deadlines(ProcessTestCase):
         self.assertFalse(self.process.killed)
         self.reactor.advance(0.26)
         self.assertKilled("timeout", "250 ms")
+
+    def test_nobody_waits_for_a_batch(self) -> None:
+        """A child that is killed over a batch of events leaves no "Unhandled error in Deferred" in the server's log."""
+        said: list[Any] = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        self.ready()
+        self.deliver(b'{"type":"a"}')
+        self.reactor.advance(0.26)
+        self.assertKilled("timeout", "250 ms")
+        self.process.protocol = self.child = None  # type: ignore[assignment]
+        gc.collect()
+        self.assertEqual([event for event in said if event.get("log_level") is LogLevel.critical], [])
 
     def test_one_call_cannot_go_on(self) -> None:
         """`alive` is for batches only."""

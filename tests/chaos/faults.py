@@ -50,6 +50,11 @@ def fault(weight: float = 1.0, *, ends_daemon: bool = False) -> Callable[[Do], D
     return note
 
 
+def is_plugin(pid: int) -> bool:
+    """Whether a process is a plugin's."""
+    return "plugins/lua/child.py" in command_of(pid)
+
+
 async def blocking(function: Callable[..., object], *words: object) -> None:
     await asyncio.to_thread(function, *words)
 
@@ -102,7 +107,7 @@ async def worker_kill(run: Run) -> str | None:
     """A process that the server has started, to replay or to read the log, is killed."""
     victims: list[int] = []
     for _ in range(50):
-        victims = [pid for pid in children(run.place.daemon.pid) if "slircd.plugins" not in command_of(pid)]
+        victims = [pid for pid in children(run.place.daemon.pid) if not is_plugin(pid)]
         if victims:
             break
         await asyncio.sleep(0.1)
@@ -222,7 +227,7 @@ async def plugin_fault(run: Run) -> str | None:
 async def plugin_process(run: Run) -> str | None:
     """The process of a plugin that is in use is killed, or stands still."""
     await run.wait_for_plugins()
-    pids = [pid for pid in children(run.place.daemon.pid) if "slircd.plugins" in command_of(pid)]
+    pids = [pid for pid in children(run.place.daemon.pid) if is_plugin(pid)]
     how = run.rng.choice([signal.SIGKILL, signal.SIGSTOP])
     if not pids:
         return "none runs"

@@ -79,6 +79,7 @@ from slircd.security.passwords import Passwords, hash_now, verify_now
 from slircd.services.mailer import Mailer, SendmailMailer, SMTPMailer
 from slircd.state.feed import Damaged
 from slircd.state.refold import CasemappingChange
+from slircd.steady import keep_steady
 from slircd.systemd import ManagerService, Notifier, from_environment
 
 if TYPE_CHECKING:
@@ -299,6 +300,7 @@ class SlircdService(Tree):
             passwords=Passwords(threads.run, config.passwords.cost),
             session_id=uuid4().hex,
             rng=SystemRandom(),
+            epoch_s=time.time,
         )
         server.accounts.mailer = make_mailer(config, reactor)
         server.blocklists = make_blocklists(config, reactor)
@@ -527,6 +529,7 @@ def makeService(options: Options) -> MultiService:  # noqa: N802  # twistd's nam
     """The tree of services; what is wrong with files ends the process with words."""
     from twisted.internet import reactor  # the one place that knows the reactor
 
+    keep_steady(reactor, time.monotonic)
     txaio.config.loop = reactor
     try:
         config, file = read_config(options["config"])

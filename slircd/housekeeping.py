@@ -217,9 +217,9 @@ class Housekeeping(Service):
             self._lock.release()
         for text in answer.ignored:
             log.warn("{text}", text=text)
-        found = Verified(event_id, sequence, live, answer.digest, answer.events, self._reactor.seconds())
+        found = Verified(event_id, sequence, live, answer.digest, answer.events, self._server.epoch_s())
         self.last = found
-        self._last_check_s = found.checked_s
+        self._last_check_s = self._reactor.seconds()
         if keep:
             self._last_id = event_id
         if answer.size:

@@ -60,7 +60,7 @@ class Call:
     @property
     def now_s(self) -> float:
         """Seconds since the epoch."""
-        now: float = self.backend.server.reactor.seconds()
+        now: float = self.backend.server.epoch_s()
         return now
 
     @property

@@ -97,7 +97,7 @@ class AdminService(MultiService):
         self._webhooks.setServiceParent(self)
         if not config.admin.enabled:
             return
-        tokens = Tokens(self._tables, reactor.seconds, deferToThread)
+        tokens = Tokens(self._tables, server.epoch_s, deferToThread)
         authenticator = Authenticator(users, server.passwords, reactor, tokens)
         api = AdminAPI(Backend(server, past, metrics, authenticator, self.feed, deferToThread))
         served: Any = AdminSite(
@@ -131,6 +131,7 @@ class AdminService(MultiService):
                 self.feed,
                 self._tables,
                 reactor=self._reactor,
+                epoch_s=self._server.epoch_s,
                 rng=SystemRandom(),
                 run=deferToThread,
                 server=config.server.name,

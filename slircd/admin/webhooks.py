@@ -105,6 +105,7 @@ class Webhook(Service):
         tables: SideTables,
         *,
         reactor: Any,
+        epoch_s: Callable[[], float],
         rng: Random,
         run: Callable[..., Deferred[Any]],
         server: str,
@@ -120,6 +121,7 @@ class Webhook(Service):
         self._feed = feed
         self._tables = tables
         self._reactor = reactor
+        self._epoch_s = epoch_s
         self._rng = rng
         self._run_in_thread = run
         self._server = server
@@ -173,7 +175,7 @@ class Webhook(Service):
             follower.close()
 
     async def _keep(self, sequence: int) -> None:
-        now = format_timestamp(self._reactor.seconds())
+        now = format_timestamp(self._epoch_s())
         await self._in_table(self._tables.set_cursor, self.section.name, sequence, now)
         self.cursor = sequence
 
@@ -216,7 +218,7 @@ class Webhook(Service):
             attempt += 1
 
     async def _post(self, body: bytes, delivery: str, attempt: int) -> None:
-        seconds = int(self._reactor.seconds())
+        seconds = int(self._epoch_s())
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"slircd/{version()}",

@@ -63,7 +63,7 @@ async def replay_on_join(server: IRCServer, session: Session, name: str, before_
     if scope is None or limit < 1:
         return
     if history.replay_hours:
-        oldest = format_timestamp(server.reactor.seconds() - 3600 * history.replay_hours)
+        oldest = format_timestamp(server.epoch_s() - 3600 * history.replay_hours)
         scope = scope._replace(since=max(scope.since, oldest))
     page = Page(scope.target, TEXTS, limit, before_id=before_id)
     await _show(server, session, scope, page)

@@ -332,7 +332,7 @@ async def list_(ctx: Context, conditions: str = "", _target: str = "") -> None:
 
 def _condition(ctx: Context, word: str) -> Callable[[Channel], bool]:
     """The test that a condition of LIST stands for; one that is none is a mask that nothing matches."""
-    now = ctx.server.reactor.seconds()
+    now = ctx.server.epoch_s()
     letter = word[0].upper() if word[0] in "CcTt" else ""
     sign, number = word[len(letter) : len(letter) + 1], word[len(letter) + 1 :]
     if sign in ("<", ">") and number.isascii() and number.isdigit():

@@ -97,7 +97,7 @@ def scope_of(server: IRCServer, user: User, name: str) -> Scope | None:
     own = None if registration is None else history_seconds(registration.settings.get("history", ""))
     ages += [] if own is None else [own]
     if ages:
-        oldest = format_timestamp(server.reactor.seconds() - min(ages))
+        oldest = format_timestamp(server.epoch_s() - min(ages))
         scope = scope._replace(since=max(scope.since, oldest))
     return scope
 

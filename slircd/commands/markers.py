@@ -54,7 +54,7 @@ async def markread(ctx: Context, target: str = "", moment: str | None = None) ->
     if reference is None:
         raise _fail("INVALID_PARAMS", target, moment or "*", text="A marker is timestamp=<server-time>")
     # Nobody has read what is still to be said.
-    read = server_time(min(reference.first, format_timestamp(ctx.server.reactor.seconds())))
+    read = server_time(min(reference.first, format_timestamp(ctx.server.epoch_s())))
     account = ctx.state.account_of(ctx.user)
     if account is None:
         _mark_session(ctx.session, ctx.state.fold(target), read)

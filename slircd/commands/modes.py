@@ -105,7 +105,7 @@ async def change_channel_modes(ctx: Context, channel: Channel, words: tuple[str,
         changes.append(change)
 
     def expiry(minutes: int) -> str:
-        return format_timestamp(ctx.server.reactor.seconds() + 60 * minutes)
+        return format_timestamp(ctx.server.epoch_s() + 60 * minutes)
 
     for letter in parsed.unknown:
         ctx.reply(ERR_UNKNOWNMODE, letter)

@@ -50,7 +50,7 @@ async def _set_line(ctx: Context, kind: str, words: tuple[str, ...]) -> None:
         ctx.notice(f"{kind.upper()} {mask} would hit {len(hit)} users{': ' if hit else ''}{names}")
         return
     reason, _, private = " ".join(rest[1:]).partition("|")
-    expires = format_timestamp(ctx.server.reactor.seconds() + seconds) if seconds else None
+    expires = format_timestamp(ctx.server.epoch_s() + seconds) if seconds else None
     line = NewLine(
         kind, mask, truncate_utf8(reason.strip(), MAX_REASON), truncate_utf8(private.strip(), MAX_REASON), expires
     )

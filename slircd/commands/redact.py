@@ -56,7 +56,7 @@ async def redact(ctx: Context, target: str, msgid: str, reason: str = "") -> Non
     is_staff = ctx.has_privilege("redact")
     if not is_staff and not may_redact(ctx.state, ctx.user, scope.target, said, row.timestamp):
         raise _fail("REDACT_FORBIDDEN", target, msgid, text="You are not authorised to delete this message")
-    age_s = ctx.server.reactor.seconds() - parse_timestamp(row.timestamp)
+    age_s = ctx.server.epoch_s() - parse_timestamp(row.timestamp)
     if not is_staff and not _runs_channel(ctx, scope) and age_s > window_s:
         raise _fail("REDACT_WINDOW_EXPIRED", target, msgid, str(window_s), text="You can no longer delete this message")
     recipient = None if scope.is_channel else ctx.state.user_by_nick(target)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from slircd.about import version
 from slircd.commands.registry import COMMANDS, Context, Phase, command
+from slircd.events.clock import parse_timestamp
 from slircd.services.directory import SERVICES
 from slircd.wire.capabilities import EXTENDED_ISUPPORT
 from slircd.wire.extbans import EXTBANS, PREFIX
@@ -170,7 +171,7 @@ def info(ctx: Context, target: str = "") -> None:
     Shows what this software is, and since when it runs.
     """
     require_this_server(ctx, target)
-    started = datetime.fromtimestamp(ctx.server.started_s, UTC)
+    started = datetime.fromtimestamp(parse_timestamp(ctx.server.started_at), UTC)
     for line in (
         f"slircd {version()}: an IRC server with a flight recorder",
         "Every change of state is an event in an append-only log, and the state is that log, applied.",
@@ -188,7 +189,7 @@ def time(ctx: Context, target: str = "") -> None:
     Shows the server's time.
     """
     require_this_server(ctx, target)
-    now = ctx.server.reactor.seconds()
+    now = ctx.server.epoch_s()
     text = f"{datetime.fromtimestamp(now, UTC):%A %B %d %Y -- %H:%M:%S} +00:00"
     ctx.reply(RPL_TIME, ctx.server.server_name, int(now), "0", text=text)
 

@@ -186,12 +186,15 @@ class EventBus(Service):
         renderer: Renderer,
         order: Order | None = None,
         stall_s: float = 5.0,
+        epoch_s: Callable[[], float] | None = None,
     ) -> None:
+        """`epoch_s` gives the seconds since the epoch, for timestamps; without it the reactor's clock does that, too."""
         self.setName("bus")
         self.state = state
         self.session_id = session_id
         self.clock = LamportClock()
-        self.wall = WallClock(reactor.seconds)
+        self._epoch_s = epoch_s or reactor.seconds
+        self.wall = WallClock(self._epoch_s)
         self._reactor = reactor
         self._store = store
         self._gate = gate
@@ -226,7 +229,7 @@ class EventBus(Service):
         minutes ahead and `allow_future` is False.
         """
         head = max(self._store.head(), (start := self._store.start()).position)
-        ahead = parse_timestamp(head.timestamp) - self._reactor.seconds() if head.timestamp else 0.0
+        ahead = parse_timestamp(head.timestamp) - self._epoch_s() if head.timestamp else 0.0
         if ahead > MAX_AHEAD_S and not allow_future:
             raise ClockBehindLog(
                 f"the log ends at {head.timestamp}, {ahead:.0f} seconds ahead of this machine's clock: set the clock, "
@@ -353,7 +356,7 @@ class EventBus(Service):
     def _tell_of_the_clock(self) -> None:
         self._clock_was_held = held = self.wall.holding
         if held:
-            behind_s = parse_timestamp(self.wall.last) - self._reactor.seconds()
+            behind_s = parse_timestamp(self.wall.last) - self._epoch_s()
             log.warn(
                 "the clock was set back: it is {behind_s:.0f} s behind the log, whose time stands still until it is not",
                 behind_s=behind_s,

@@ -73,8 +73,8 @@ class AlwaysOn:
         if account is None or not user.always_on or not allows(server.config.bouncer.always_on, account, "always-on"):
             return "Not always on any more"
         days = server.config.bouncer.expire_days
-        since_s = parse_timestamp(user.detached_at) if user.detached_at else server.reactor.seconds()
-        if days and server.reactor.seconds() - since_s > 86_400 * days:
+        since_s = parse_timestamp(user.detached_at) if user.detached_at else server.epoch_s()
+        if days and server.epoch_s() - since_s > 86_400 * days:
             return f"Not connected for {days} days"
         return ""
 

@@ -23,6 +23,9 @@ log = txaio.make_logger()
 RETRY_S = 5
 """Seconds until another try where the log could not be written."""
 
+LOOK_S = 60.0
+"""How often it looks at the clock, which may be set."""
+
 
 class Expiries:
     """The entries that have an end, soonest first, and one timer for the first of them."""
@@ -71,13 +74,15 @@ class Expiries:
     def _arm(self, least_s: float = 0.0) -> None:
         self.stop()
         if self._heap:
-            delay = parse_timestamp(self._heap[0][0]) - self._server.reactor.seconds()
-            self._timer = self._server.reactor.callLater(max(delay, least_s, 0.0), self._due)
+            delay = parse_timestamp(self._heap[0][0]) - self._server.epoch_s()
+            # The end is a time of the clock, which may be set meanwhile: so it is looked at again and again.
+            delay = min(max(delay, least_s, 0.0), LOOK_S)
+            self._timer = self._server.reactor.callLater(delay, self._due)
 
     def _due(self) -> None:
         self._timer = None
         state = self._server.state
-        now = format_timestamp(self._server.reactor.seconds())
+        now = format_timestamp(self._server.epoch_s())
         events: list[Event] = []
         while self._heap and self._heap[0][0] <= now:
             expires, key, mode, mask = heappop(self._heap)

@@ -107,8 +107,14 @@ class IRCServer(MultiService):
         session_id: str,
         rng: Random,
         order: Order | None = None,
+        epoch_s: Callable[[], float] | None = None,
     ) -> None:
         super().__init__()
+        self.epoch_s: Callable[[], float] = epoch_s or reactor.seconds
+        """Seconds since the epoch, as the machine's clock says: for what is written down, or compared with that.
+
+        How long something takes, or may take, is a matter of `reactor.seconds`, which nobody sets.
+        """
         self.setName("network")
         self.config_file = "slircd.toml"
         self.motd: list[str] = []
@@ -152,14 +158,15 @@ class IRCServer(MultiService):
             renderer=Renderer(self),
             order=order,
             stall_s=config.database.stall_ms / 1000,
+            epoch_s=self.epoch_s,
         )
         self.bus.on_full = self._log_full
         self.log_full = False
         """Whether so much waits for the log that nobody is admitted, and no client is read."""
         self.started_s = reactor.seconds()
-        self.started_at = format_timestamp(self.started_s)
-        """The same in the log's form."""
-        self._wall = WallClock(reactor.seconds)
+        self.started_at = format_timestamp(self.epoch_s())
+        """When that was, in the log's form."""
+        self._wall = WallClock(self.epoch_s)
         # Random for each run, so that ids are unique across runs, too.
         self._msgid_prefix = f"{rng.getrandbits(80):020x}"
         self._msgids = 0

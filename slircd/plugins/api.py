@@ -617,7 +617,7 @@ class PluginApi:
     @function()
     def now(self) -> float:
         """The server's clock: seconds since 1970; events have the same as `time`."""
-        return float(self._server.reactor.seconds())
+        return float(self._server.epoch_s())
 
     @function("accounts")
     def get_account(self, name: Annotated[str, Lua("string")]) -> Annotated[dict[str, Any] | None, Lua("Account?")]:
@@ -786,7 +786,7 @@ class PluginApi:
             channel,
             changes,
             ModeLimits(limits.list_entries, limits.keylen),
-            lambda minutes: format_timestamp(server.reactor.seconds() + 60 * minutes),
+            lambda minutes: format_timestamp(server.epoch_s() + 60 * minutes),
             override=True,
         )
         if decided.refused:

@@ -288,7 +288,7 @@ class Accounts:
     def _new_code(self, key: str, kind: str, credentials: list[Credential], value: str = "") -> str:
         """A code for the account `key`; what is to be kept of it is added to `credentials`."""
         hours = self.server.config.accounts.code_hours
-        code, stored = new_code(self.server.reactor.seconds() + 3600 * hours, value)
+        code, stored = new_code(self.server.epoch_s() + 3600 * hours, value)
         credentials.append(Credential(key, kind, stored))
         return code
 
@@ -312,7 +312,7 @@ class Accounts:
         if stored is None:
             return None
         # Tries count in memory: a restart gives five more, of a million million.
-        tried = try_code(stored, code, self.server.reactor.seconds())
+        tried = try_code(stored, code, self.server.epoch_s())
         self._credentials[key, kind] = tried.stored
         return tried.value if tried.right else None
 

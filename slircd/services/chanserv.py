@@ -417,7 +417,7 @@ async def history(ctx: ServiceContext, name: str, since: str = "") -> None:
 
 def _moment(ctx: ServiceContext, text: str) -> str:
     try:
-        return parse_moment(text, ctx.server.reactor.seconds())
+        return parse_moment(text, ctx.server.epoch_s())
     except ValueError as error:
         raise Refused(str(error)) from None
 

@@ -223,7 +223,7 @@ async def sessions(ctx: ServiceContext) -> None:
 
     Shows who is logged in to your account.
     """
-    now = ctx.server.reactor.seconds()
+    now = ctx.server.epoch_s()
     for user in ctx.state.users_of_account(ctx.account.key):
         minutes = int(now - parse_timestamp(user.connected_at)) // 60
         tls = ", TLS" if user.secure else ""

@@ -48,7 +48,7 @@ async def restore_channel(
     # While the log was read everything may have changed: the present is looked at only now.
     if key not in state.channels and not (actor.staff and past.registration is not None):
         raise CannotRestore(f"{past.name} is empty, and was not registered." if actor.staff else f"{name} is empty.")
-    moment = format_timestamp(server.reactor.seconds())
+    moment = format_timestamp(server.epoch_s())
     shown = state.channels[key].name if key in state.channels else past.name
     found = Restoration(shown, at, decide_restore(state, actor, key, past, at, moment))
     if do and found.events:

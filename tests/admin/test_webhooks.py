@@ -65,6 +65,7 @@ class Posting(AdminTestCase):
             self.backend.feed,
             self.tables,
             reactor=self.world.clock,
+            epoch_s=self.world.clock.seconds,
             rng=Random(0),
             run=maybeDeferred,
             server="irc.test",

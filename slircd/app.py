@@ -109,7 +109,10 @@ class Options(usage.Options):
     def postOptions(self) -> None:  # noqa: N802  # Twisted's name
         """Have twistd log as the configuration asks, unless its own command line says how."""
         twistd: Any = self.parent
-        if twistd is None or twistd["logfile"] or twistd["logger"] or twistd.get("syslog"):
+        # `twist`, which has another way to say how it logs, keeps that.
+        if twistd is None or "logger" not in twistd:
+            return
+        if twistd["logfile"] or twistd["logger"] or twistd.get("syslog"):
             return
         # A configuration that is wrong is reported by makeService, which reads it again.
         with suppress(ConfigError):

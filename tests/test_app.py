@@ -1,11 +1,13 @@
-"""What the operator is told when the server is up."""
+"""What the operator is told when the server is up, and by which programs it can be started."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from slircd.app import how_to_connect
+from twisted.application.twist._options import TwistOptions
+
+from slircd.app import Options, how_to_connect
 from slircd.config.sections import Config
 
 
@@ -22,3 +24,10 @@ def test_configuration_is_not_to_be_overwritten(tmp_path: Path) -> None:
     told = how_to_connect([], Config(), str(file))
     assert f"> {file}" not in told
     assert f"config check {file}, then kill -HUP {os.getpid()}" in told
+
+
+def test_twist_logs_in_its_own_way(tmp_path: Path) -> None:
+    """`twist slircd` has no options of twistd for the log; it starts all the same."""
+    options = Options()
+    options.parent = TwistOptions()
+    options.parseOptions(["--config", str(tmp_path / "slircd.toml")])

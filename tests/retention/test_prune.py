@@ -121,7 +121,7 @@ class SQLiteFamilies(OnSQLite, FamiliesContract, unittest.TestCase):
         file.write_text("[retention.families.nosuch]\nkeep_events = 2\n")
         done = slircd("events", "prune", "-c", str(file))
         assert done.exit_code == 1
-        assert 'retention.families."nosuch": found a name that is none' in done.output
+        assert "retention.families.nosuch: found a name that is none" in done.output
 
 
 class PostgresFamilies(OnPostgres, FamiliesContract, unittest.TestCase):

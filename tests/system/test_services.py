@@ -69,6 +69,7 @@ def test_every_command_of_the_services(tmp_path: Path) -> None:
         ns(bob, "SENDPASS ann", "on its way")
         ns(bob, "RESETPASS ann 1 newpassword", "not the code")
         ns(bob, "LIST *", "Permission Denied")
+        ns(bob, f"SAREGISTER dan {WORD}", "Permission Denied")
 
         ann.sends("JOIN #c")
         ann.synchronise()

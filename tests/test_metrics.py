@@ -80,7 +80,7 @@ class Series(ServerTestCase):
         ann = self.client("ann")
         ann.sends(*["VERSION"] * 8)
         self.assertGreater(series(self.metrics)["slircd_flood_delays_total"], 0)
-        ann.sends(*["TOPIC #a :" + "x" * 400] * 200)
+        ann.sends(*["TOPIC #a :" + "x" * 400] * 400)
         self.assertEqual(series(self.metrics)['slircd_connections_cut_total{reason="recvq"}'], 1)
         self.world.connect()
         self.world.clock.advance(70)

@@ -308,13 +308,13 @@ async def moment_users(call: Call, query: ListQuery) -> Any:
     """A page of the list of users, now or at a moment."""
     if query.at is not None:
         return await _answer(call, query.at, "users", _page(query))
-    state, reactor = call.state, call.server.reactor
+    state, turns = call.state, call.server.turns
     match = (query.match or "").lower()
     keys = list(state.nicks)
     if match:
-        users = await select_in_turns(reactor, list(state.users.values()), lambda user: _fits(user, match))
+        users = await select_in_turns(turns, list(state.users.values()), lambda user: _fits(user, match))
         keys = [state.fold(user.nick) for user in users]
-    page = await page_in_turns(reactor, keys, query.offset, query.limit)
+    page = await page_in_turns(turns, keys, query.offset, query.limit)
     return _users_page(state, state.sequence, len(keys), query.offset, page)
 
 

@@ -26,6 +26,7 @@ from slircd.events.reader import LogReader
 from slircd.events.row import Row
 from slircd.events.schema import EVENTS
 from slircd.events.types import EVENT_TYPES
+from slircd.network.turns import Turns
 from slircd.state.model import Account, Channel, ServerState, User
 
 T = TypeVar("T")
@@ -87,14 +88,14 @@ def search_types(word: str) -> list[Hit]:
     ]
 
 
-async def search_now(reactor: Any, word: str, limit: int, state: ServerState) -> list[Hit]:
+async def search_now(turns: Turns, word: str, limit: int, state: ServerState) -> list[Hit]:
     """What there is now, at most `limit` of each kind, in turns of the reactor; `word` is lower case."""
     found: list[Hit] = []
 
     async def look(
         kind: str, things: list[T], texts: Callable[[T], dict[str, str]], hit: Callable[[T], list[str]]
     ) -> None:
-        for thing in (await select_in_turns(reactor, things, lambda thing: _first(word, texts(thing)) is not None))[
+        for thing in (await select_in_turns(turns, things, lambda thing: _first(word, texts(thing)) is not None))[
             :limit
         ]:
             matched = _first(word, texts(thing))
@@ -240,7 +241,7 @@ async def search(call: Call, query: SearchQuery) -> Hits:
     word = query.q.lower()
     hits: list[Hit] = []
     if query.before is None:
-        hits = search_types(word) + await search_now(call.server.reactor, word, query.limit, call.state)
+        hits = search_types(word) + await search_now(call.server.turns, word, query.limit, call.state)
     known = [f"{hit.kind}:{hit.key}" for hit in hits]
     body = await call.past(find_in_log, word=word, before=query.before, limit=query.limit, known=known)
     past = msgspec.json.decode(body, type=Hits)

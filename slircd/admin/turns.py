@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from heapq import nsmallest
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-from twisted.internet.defer import Deferred
+from slircd.network.turns import Turns
 
 PIECE: Final = 2_000
 """Things that are looked at in one turn; about five milliseconds for users with all their names."""
@@ -21,24 +21,17 @@ MAX_LETTERS: Final = 9
 T = TypeVar("T")
 
 
-async def select_in_turns(reactor: Any, things: Sequence[T], wanted: Callable[[T], bool]) -> list[T]:
+async def select_in_turns(turns: Turns, things: Sequence[T], wanted: Callable[[T], bool]) -> list[T]:
     """The things that are wanted, in their order."""
     found: list[T] = []
     for start in range(0, len(things), PIECE):
         if start:
-            await next_turn(reactor)
+            await turns.next()
         found += [thing for thing in islice(things, start, start + PIECE) if wanted(thing)]
     return found
 
 
-async def next_turn(reactor: Any) -> None:
-    """Let the reactor do something else."""
-    waiting: Deferred[None] = Deferred()
-    reactor.callLater(0, waiting.callback, None)
-    await waiting
-
-
-async def page_in_turns(reactor: Any, keys: Sequence[str], offset: int, limit: int, letters: int = 1) -> list[str]:
+async def page_in_turns(turns: Turns, keys: Sequence[str], offset: int, limit: int, letters: int = 1) -> list[str]:
     """A page of the sorted keys, without sorting what lies before and behind it.
 
     Sorting fifty thousand takes sixteen milliseconds, which is too long for a turn.  The first pages are found by a heap;
@@ -48,14 +41,14 @@ async def page_in_turns(reactor: Any, keys: Sequence[str], offset: int, limit: i
         return nsmallest(offset + limit, keys)[offset:]
     boxes: dict[str, list[str]] = {}
     for start in range(0, len(keys), 5 * PIECE):
-        await next_turn(reactor)
+        await turns.next()
         for key in islice(keys, start, start + 5 * PIECE):
             boxes.setdefault(key[:letters], []).append(key)
     found: list[str] = []
     for name in sorted(boxes):
         box = boxes[name]
         if offset < len(box):
-            found += await page_in_turns(reactor, box, offset, limit - len(found), letters + 2)
+            found += await page_in_turns(turns, box, offset, limit - len(found), letters + 2)
             if len(found) >= limit:
                 break
         offset = max(offset - len(box), 0)

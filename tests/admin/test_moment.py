@@ -15,6 +15,7 @@ from slircd.admin.moment import FORWARD, KEPT, Moments
 from slircd.admin.turns import PIECE, page_in_turns, select_in_turns
 from slircd.events.reader import LogReader
 from slircd.events.types import ServerRedact
+from slircd.network.turns import Turns as ReactorTurns
 from slircd.replay.document import channel_view
 from slircd.replay.reconstructor import BeforeTheLog, StateReconstructor
 from slircd.state.snapshot import digest
@@ -141,14 +142,16 @@ class Turns(TestCase):
             keys = [f"{prefix}{rng.randrange(10**6)}" for _ in range(PIECE * 3)]
             for offset in (0, 1, PIECE, len(keys) - 3, len(keys) + 5):
                 clock = Clock()
-                done = ensureDeferred(page_in_turns(clock, keys, offset, 50))
+                done = ensureDeferred(page_in_turns(ReactorTurns(clock), keys, offset, 50))
                 clock.advance(0)
                 self.assertEqual(done.result, sorted(keys)[offset : offset + 50])
 
     def test_long_lists_are_looked_at_in_turns(self) -> None:
         """The reactor gets its turn in between, and the order stays."""
         clock = Clock()
-        done = ensureDeferred(select_in_turns(clock, range(PIECE * 2 + 1), lambda number: number % 1000 == 0))
+        done = ensureDeferred(
+            select_in_turns(ReactorTurns(clock), range(PIECE * 2 + 1), lambda number: number % 1000 == 0)
+        )
         self.assertFalse(done.called)
         self.assertEqual(len(clock.getDelayedCalls()), 1)
         clock.advance(0)
